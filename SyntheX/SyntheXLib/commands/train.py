@@ -1,0 +1,56 @@
+"""``synthex train``: train a network on data sets."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+# Option on the command line, setting of the training, type, and help.
+_SETTINGS: tuple[tuple[str, str, type, str], ...] = (
+    ("--size", "size", str, "size of the network: small, medium or full"),
+    ("--epochs", "epochs", int, "how often each image is seen"),
+    ("--batch", "batch", int, "images a step"),
+    ("--optimizer", "optimizer", str, "adamw or sgd"),
+    ("--learning-rate", "learning_rate", float, "learning rate"),
+    ("--heatmap-loss", "heatmap_loss", str, "ncc, mse or mse-scaled"),
+    ("--randomization", "randomization", str, "domain randomisation: none or regular"),
+    ("--image-size", "image_size", int, "pixels a side that images are resized to (default: as they are)"),
+    ("--precision", "precision", str, "float32, or bfloat16 on GPUs"),
+    ("--seed", "seed", int, "random seed: weights, order, randomisation"),
+    ("--device", "device", str, "auto, cpu, cuda, cuda:1 or mps"),
+    ("--workers", "workers", int, "processes that read images where they are not held in memory"),
+    ("--threads", "threads", int, "CPU threads"),
+)
+
+
+def add(commands: Any) -> None:
+    """Declare the options."""
+    parser = commands.add_parser(
+        "train",
+        help="train a network on data sets",
+        description="Train TransUNet with a segmentation and a landmark head. An interrupted training that is started again with the same "
+        "command goes on from its last whole epoch; a finished one does nothing.",
+        epilog="Example: synthex train data --validation held_out --out run --epochs 20",
+    )
+    parser.add_argument("datasets", nargs="+", metavar="DATASET", help="folders to train on, all of one task")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the run: checkpoints, log.csv, model.pt, best.pt")
+    parser.add_argument("--validation", metavar="FOLDER", help="data set to validate on (default: a tenth of the images)")
+    parser.add_argument("--preset", default="ours", help="settings to start from: ours, paper-text or released-code (default: ours)")
+    parser.add_argument("--restart", action="store_true", help="begin anew even if the folder holds an interrupted run")
+    settings = parser.add_argument_group("settings (default: the preset's)")
+    for option, _, kind, text in _SETTINGS:
+        settings.add_argument(option, type=kind, metavar=kind.__name__.upper(), help=text)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    from SyntheXLib.training.config import TrainingConfig
+    from SyntheXLib.training.run import train
+
+    given = {name: value for _, name, _, _ in _SETTINGS if (value := getattr(options, name)) is not None}
+    if options.validation is not None:
+        given["validation"] = options.validation
+    values = {"preset": options.preset, "datasets": options.datasets, "out": str(options.out), "resume": not options.restart, **given}
+    result = train(TrainingConfig.from_dict(values))
+    print(f"{result.epochs} epochs; model of the last: {result.model}" + (f", best: {result.best}" if result.best else ""))
+    return 0

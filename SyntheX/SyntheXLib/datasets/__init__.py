@@ -1,0 +1,1 @@
+"""Data sets on disk: format, writer, reader, sample data."""

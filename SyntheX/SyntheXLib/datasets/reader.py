@@ -1,0 +1,145 @@
+"""Read a data set image by image, from any number of processes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from SyntheXLib.datasets import format as names
+from SyntheXLib.datasets.format import check_shard, read_header, shard_path
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.files import sha256
+
+
+@dataclass
+class Sample:
+    """One image with all that is known of it.
+
+    Attributes
+    ----------
+    index
+        Place in the data set.
+    image
+        (H, W) float32, linear detector signal, open beam = 1.
+    mask
+        (H, W) unsigned bit field, bit n = structure n of the task.
+    landmarks
+        (L, 2) float32, column and row; NaN where unknown or behind the source.
+    visible
+        (L,) bool, inside the frame.
+    world_to_camera
+        (4, 4), mm.
+    intrinsics
+        (3, 3), pixels.
+    parameters
+        Specimen, pose, coverage and what else was drawn.
+    """
+
+    index: int
+    image: np.ndarray
+    mask: np.ndarray
+    landmarks: np.ndarray
+    visible: np.ndarray
+    world_to_camera: np.ndarray
+    intrinsics: np.ndarray
+    parameters: dict[str, Any]
+
+
+class XrayDataset:
+    """A finished data set; files are opened when first needed, in each process for itself, so that it can be sent to workers.
+
+    Parameters
+    ----------
+    folder
+        Where ``dataset.json`` lies.
+
+    Raises
+    ------
+    SyntheXError
+        When it is no data set, a shard is missing or has not its size.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.header = read_header(self.folder)
+        for shard in range(self.header.shard_count):
+            check_shard(self.folder, shard)
+        self._files: dict[int, Any] = {}
+
+    @property
+    def task(self) -> Any:
+        """The task it was made for."""
+        return self.header.task
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        size = self.header.configuration["image_size"]
+        return size, size
+
+    @property
+    def pixel_spacing_mm(self) -> float:
+        """Side of a pixel on the detector, mm."""
+        return float(self.header.configuration["pixel_spacing_mm"])
+
+    @property
+    def source_to_detector_mm(self) -> float:
+        """Distance from source to detector, mm."""
+        return float(self.header.configuration["source_to_detector_mm"])
+
+    def source_to_isocenter_mm(self, index: int) -> float:
+        """Distance from source to isocentre of an image along the central ray, mm."""
+        return float(self._parameters(index)["source_to_isocenter_mm"])
+
+    def checksum(self) -> str:
+        """SHA-256 of ``dataset.json``: the same for data sets made with the same settings by the same software."""
+        return sha256(self.folder / names.HEADER_FILE)
+
+    def __len__(self) -> int:
+        return self.header.count
+
+    def __getitem__(self, index: int) -> Sample:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        index %= len(self)
+        file, row = self._place(index)
+        return Sample(
+            index=index,
+            image=file[names.IMAGE][row].astype(np.float32),
+            mask=file[names.MASK][row],
+            landmarks=file[names.LANDMARK][row],
+            visible=file[names.LANDMARK_VISIBLE][row],
+            world_to_camera=file[names.WORLD_TO_CAMERA][row],
+            intrinsics=file[names.INTRINSICS][row],
+            parameters=json.loads(file[names.PARAMETERS][row]),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": {}}
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def _parameters(self, index: int) -> dict[str, Any]:
+        file, row = self._place(index)
+        values: dict[str, Any] = json.loads(file[names.PARAMETERS][row])
+        return values
+
+    def _place(self, index: int) -> tuple[Any, int]:
+        import h5py
+
+        shard, row = divmod(index, self.header.shard_size)
+        if shard not in self._files:
+            path = shard_path(self.folder, shard)
+            try:
+                self._files[shard] = h5py.File(path, "r")
+            except OSError as error:
+                raise SyntheXError(f"Shard {path} cannot be read: expected an HDF5 file ({error}).") from error
+        return self._files[shard], row

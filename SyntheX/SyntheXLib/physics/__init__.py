@@ -1,0 +1,1 @@
+"""Spectra, attenuation and noise: tables and formulas, each with its source."""

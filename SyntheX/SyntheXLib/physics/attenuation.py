@@ -1,0 +1,90 @@
+"""Mass attenuation coefficients, and the area density of each material along a ray from its HU integrals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.tasks.task import nearest
+
+# Mean energy at which a CT scanner's Hounsfield scale is defined here: effective energy of a 120 kVp beam in the patient, about 70 keV.
+CT_ENERGY_KEV = 70.0
+
+
+@lru_cache(maxsize=1)
+def _table() -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    with (resources.files(__package__) / "tables" / "attenuation.csv").open(encoding="utf-8") as file:
+        names = file.readline().strip().split(",")
+        values = np.loadtxt(file, delimiter=",")
+    return values[:, 0], {name: values[:, column] for column, name in enumerate(names) if column}
+
+
+def materials() -> tuple[str, ...]:
+    """Names of the materials in the table."""
+    return tuple(_table()[1])
+
+
+def mass_attenuation(material: str, energy_kev: np.ndarray | float) -> np.ndarray:
+    """Total mass attenuation coefficient.
+
+    Parameters
+    ----------
+    material
+        One of `materials()`.
+    energy_kev
+        Photon energies, 10 to 150 keV, any shape.
+
+    Returns
+    -------
+    numpy.ndarray
+        cm2/g, interpolated linearly in log-log between the table's whole keV. Source: ``tables/build.py``.
+
+    Raises
+    ------
+    SyntheXError
+        When the material is unknown or an energy lies outside the table.
+    """
+    energies, table = _table()
+    if material not in table:
+        raise SyntheXError(f"Unknown material '{material}': expected one of {', '.join(table)}{nearest(material, table)}.")
+    energy = np.asarray(energy_kev, float)
+    if energy.size and (energy.min() < energies[0] or energy.max() > energies[-1]):
+        raise SyntheXError(
+            f"Photon energy must lie within {energies[0]:g} to {energies[-1]:g} keV, found {energy.min():g} to {energy.max():g} keV."
+        )
+    return np.exp(np.interp(np.log(energy), np.log(energies), np.log(table[material])))
+
+
+def area_density(material: str, path_length_mm: np.ndarray, hu_integral: np.ndarray, ct_energy_kev: float = CT_ENERGY_KEV) -> np.ndarray:
+    """Area density along a ray of what is taken to be one material of varying density.
+
+    By the definition of the Hounsfield scale, mu = mu_water (1 + HU / 1000) at the CT's energy; the material's density there follows as
+    mu / (mu/rho). It is linear in HU, so that the integral over the path needs only path length and HU integral.
+
+    Parameters
+    ----------
+    material
+        One of `materials()`.
+    path_length_mm, hu_integral
+        Path length (mm) and integral of HU over it (HU x mm), of one shape.
+    ct_energy_kev
+        Energy at which the Hounsfield scale holds.
+
+    Returns
+    -------
+    numpy.ndarray
+        g/cm2, the same shape.
+    """
+    water_cm = (path_length_mm + hu_integral / 1000.0) / 10.0  # thickness of water (1 g/cm3) of equal attenuation at the CT's energy
+    ratio = mass_attenuation("water", ct_energy_kev) / mass_attenuation(material, ct_energy_kev)
+    return water_cm * ratio.astype(path_length_mm.dtype)
+
+
+def transmission(area_densities: Sequence[np.ndarray], names: Sequence[str], energy_kev: float) -> np.ndarray:
+    """exp(-sum of (mu/rho) x area density), for one energy (keV) and area densities (g/cm2) of the named materials."""
+    exponent = sum(mass_attenuation(name, energy_kev) * density for name, density in zip(names, area_densities, strict=True))
+    return np.exp(-np.asarray(exponent))

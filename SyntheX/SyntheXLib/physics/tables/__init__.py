@@ -1,0 +1,1 @@
+"""Physics tables and the script that builds them."""

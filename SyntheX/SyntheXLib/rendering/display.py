@@ -1,0 +1,29 @@
+"""Derived versions of the linear image: logarithm and eight bits for people."""
+
+import numpy as np
+
+# The last bit of a 16-bit converter: below it no detector tells anything.
+SIGNAL_FLOOR = 2.0**-16
+
+
+def log_image(signal: np.ndarray) -> np.ndarray:
+    """Attenuation image -log(signal), bone bright.
+
+    Parameters
+    ----------
+    signal
+        Linear detector signal relative to the open beam, any shape.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, the same shape, at most 16 log(2) = 11.1.
+    """
+    return -np.log(np.maximum(signal, SIGNAL_FLOOR), dtype=np.float32)
+
+
+def to_uint8(signal: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.5)) -> np.ndarray:
+    """(H, W) linear signal as 8-bit grey for display: bone bright, window between two percentiles of the log image."""
+    image = log_image(signal)
+    low, high = np.percentile(image, percentiles)
+    return (np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)

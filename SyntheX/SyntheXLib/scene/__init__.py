@@ -1,0 +1,1 @@
+"""The scene in front of the detector: specimen, landmarks, C-arm and poses."""

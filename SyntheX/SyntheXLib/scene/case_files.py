@@ -1,0 +1,209 @@
+"""A case on disk becomes a specimen: CT (NIfTI, NRRD, MetaImage, DICOM series), label map, landmarks."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.scene.landmarks import read_markups
+from SyntheXLib.scene.specimen import Specimen, make_specimen
+from SyntheXLib.tasks.task import Structure, Task
+
+# World of files read by ITK is LPS; ours is RAS.
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Where the parts of a case lie.
+
+    Attributes
+    ----------
+    ct
+        Image file, or folder of one DICOM series.
+    labels
+        Label map whose numbers are TotalSegmentator v2's, or are named by `label_names` or by the file itself (``.seg.nrrd``).
+    landmarks
+        Markups file, or None.
+    label_names
+        Colour table (``.ctbl``, ``.txt``: number, name, colours) or ``.csv`` (number, name); None without.
+    name
+        For people; by default the CT's file name without its suffixes.
+    """
+
+    ct: Path
+    labels: Path
+    landmarks: Path | None = None
+    label_names: Path | None = None
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """`name`, or the CT's file name without suffixes."""
+        return self.name or self.ct.name.split(".")[0]
+
+
+def load_specimen(case: CaseFiles, task: Task) -> Specimen:
+    """Read, map, clean and check a case for a task.
+
+    The label map is brought onto the CT's grid by world coordinates (nearest neighbour) when its geometry differs. Of every label the
+    largest connected component is kept: what automatic segmentation leaves elsewhere are specks.
+
+    Raises
+    ------
+    SyntheXError
+        When a file cannot be read, the frames do not meet, or a check of `make_specimen` fails.
+    """
+    ct = read_image(case.ct, "CT")
+    label_image = read_image(case.labels, "label map")
+    if label_image.GetNumberOfComponentsPerPixel() > 1:
+        raise SyntheXError(
+            f"Label map {case.labels}: expected one number a voxel, found {label_image.GetNumberOfComponentsPerPixel()} layers."
+        )
+    names = read_label_names(case.label_names) if case.label_names else _segment_names(label_image)
+    label_image, notes = _on_grid_of(label_image, ct, case)
+    labels = sitk.GetArrayViewFromImage(label_image)
+    masks = {}
+    for structure in task.structures:
+        numbers = label_numbers(structure, names)
+        parts = [mask for number in numbers if (mask := largest_component(labels == number)).any()]
+        if parts:
+            masks[structure.name] = np.logical_or.reduce(parts)
+    if not masks:
+        found = ", ".join(str(number) for number in np.unique(labels)[:20])
+        raise SyntheXError(
+            f"Label map {case.labels}: none of the structures of task '{task.name}' ({', '.join(task.structure_names)}) is in it; "
+            f"found the numbers {found}."
+        )
+    landmarks = read_markups(case.landmarks) if case.landmarks else {}
+    specimen = make_specimen(
+        case.title, sitk.GetArrayFromImage(ct), ijk_to_ras(ct), masks, task.structure_names, landmarks, task.landmark_names
+    )
+    return replace(specimen, warnings=(*notes, *specimen.warnings))
+
+
+def read_image(path: Path | str, what: str = "image") -> sitk.Image:
+    """Read a volume file, or the one DICOM series of a folder.
+
+    Raises
+    ------
+    SyntheXError
+        When there is nothing, it cannot be read, the folder holds several series, or it has not three axes.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise SyntheXError(f"The {what} {path} does not exist.")
+    try:
+        image = _read_dicom_series(path, what) if path.is_dir() else sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].split("ERROR: ")[-1]
+        raise SyntheXError(f"The {what} {path} cannot be read: expected NIfTI, NRRD, MetaImage or a DICOM series ({reason}).") from error
+    if image.GetDimension() != 3:
+        raise SyntheXError(f"The {what} {path}: expected three axes, found {image.GetDimension()}.")
+    return image
+
+
+def ijk_to_ras(image: sitk.Image) -> np.ndarray:
+    """(4, 4) voxel index (i, j, k) to RAS (mm) of an ITK image."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    return _LPS_TO_RAS @ matrix
+
+
+def itk_image(array: np.ndarray, matrix: np.ndarray) -> sitk.Image:
+    """The ITK image of a (K, J, I) array with a (4, 4) IJK-to-RAS matrix (mm) without shear."""
+    lps = _LPS_TO_RAS @ matrix
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    return image
+
+
+def read_label_names(path: Path | str) -> dict[int, str]:
+    """Label number to name from a Slicer colour table (``.ctbl``, ``.txt``) or a CSV whose first two columns are number and name.
+
+    Raises
+    ------
+    SyntheXError
+        When it cannot be read or names nothing.
+    """
+    path = Path(path)
+    names: dict[int, str] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file) if path.suffix == ".csv" else (line.split() for line in file if not line.startswith("#"))
+            for row in rows:
+                if len(row) >= 2 and row[0].strip().isdigit():
+                    names[int(row[0])] = row[1].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SyntheXError(f"Label names {path} cannot be read: expected a colour table or a CSV of number and name ({error}).") from error
+    if not names:
+        raise SyntheXError(f"Label names {path}: expected lines of number and name, found none.")
+    return names
+
+
+def label_numbers(structure: Structure, names: Mapping[int, str] | None) -> list[int]:
+    """Numbers in a label map that make up a structure: by name where names are known, else TotalSegmentator's."""
+    if not names:
+        return list(structure.totalsegmentator)
+    wanted = {plain_name(name) for name in (structure.name, *structure.segment_names)}
+    return [number for number, name in names.items() if plain_name(name) in wanted]
+
+
+def plain_name(name: str) -> str:
+    """A name without case, spaces, dashes and underscores, for comparison."""
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def largest_component(mask: np.ndarray) -> np.ndarray:
+    """The largest face-connected component of a (K, J, I) mask, as bool; an empty mask stays empty."""
+    components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)))
+    return sitk.GetArrayFromImage(sitk.RelabelComponent(components)) == 1
+
+
+def _read_dicom_series(folder: Path, what: str) -> sitk.Image:
+    reader = sitk.ImageSeriesReader()
+    series = reader.GetGDCMSeriesIDs(str(folder))
+    if len(series) != 1:
+        raise SyntheXError(f"The {what} folder {folder}: expected the files of one DICOM series, found {len(series)} series.")
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    return reader.Execute()
+
+
+def _segment_names(image: sitk.Image) -> dict[int, str]:
+    """Names that a ``.seg.nrrd`` written by Slicer carries in its header."""
+    keys = set(image.GetMetaDataKeys())
+    names = {}
+    for key in keys:
+        if key.startswith("Segment") and key.endswith("_LabelValue"):
+            name = key.removesuffix("LabelValue") + "Name"
+            if name in keys:
+                names[int(image.GetMetaData(key))] = image.GetMetaData(name)
+    return names
+
+
+def _on_grid_of(labels: sitk.Image, ct: sitk.Image, case: CaseFiles) -> tuple[sitk.Image, list[str]]:
+    """Labels on the CT's grid, and what was noticed."""
+    close = np.allclose(ijk_to_ras(labels), ijk_to_ras(ct), atol=1e-3)
+    if close and labels.GetSize() == ct.GetSize():
+        return labels, []
+    resampled = sitk.Resample(labels, ct, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    before = np.count_nonzero(sitk.GetArrayViewFromImage(labels)) * np.prod(labels.GetSpacing())
+    after = np.count_nonzero(sitk.GetArrayViewFromImage(resampled)) * np.prod(ct.GetSpacing())
+    kept = after / before if before else 1.0
+    if kept < 0.5:
+        raise SyntheXError(
+            f"Label map {case.labels} and CT {case.ct} are not in the same frame: "
+            f"expected the labels inside the CT, found {kept:.0%} of their volume there."
+        )
+    note = f"Label map of {case.title} has another grid than the CT and was resampled; {min(kept, 1):.0%} of its volume lies in the CT."
+    return resampled, [note]

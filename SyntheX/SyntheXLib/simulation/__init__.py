@@ -1,0 +1,1 @@
+"""A data set from cases: the shard job and its executors."""

@@ -1,0 +1,168 @@
+"""The unit of work: render the images of some shards of a data set into its folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from SyntheXLib.datasets.format import DatasetHeader, shard_is_valid
+from SyntheXLib.datasets.writer import ShardClaim, write_shard
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.files import sha256
+from SyntheXLib.rendering.renderer import make_renderer
+from SyntheXLib.scene.case_files import CaseFiles, load_specimen
+from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.simulation.view import ViewSettings, make_view
+from SyntheXLib.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """All that a process needs to make any shard of a data set; it can be sent to other processes.
+
+    Attributes
+    ----------
+    folder
+        Data set folder.
+    task
+        The task.
+    cases
+        Image i shows case i modulo their number.
+    settings
+        What decides the pixels.
+    seed, count, shard_size
+        Random seed, number of images, images a shard.
+    renderer
+        Name of the renderer.
+    """
+
+    folder: Path
+    task: Task
+    cases: tuple[CaseFiles, ...]
+    settings: ViewSettings
+    seed: int
+    count: int
+    shard_size: int = 50
+    renderer: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("count", "shard_size"):
+            if getattr(self, name) < 1:
+                raise SyntheXError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        if self.seed < 0:
+            raise SyntheXError(f"seed must not be negative, found {self.seed}.")
+        if not self.cases:
+            raise SyntheXError("Expected at least one case (CT and label map), found none.")
+
+    def shard_range(self, shard: int) -> range:
+        """Indices of the images of a shard."""
+        return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.count))
+
+    @property
+    def shard_count(self) -> int:
+        """Number of shards."""
+        return -(-self.count // self.shard_size)
+
+    def header(self) -> DatasetHeader:
+        """The data set's header, with checksums of all files of the cases."""
+        return DatasetHeader(
+            task=self.task,
+            specimens=tuple(_describe(case) for case in self.cases),
+            configuration=self.settings.describe(self.task, make_renderer(self.renderer)),
+            seed=self.seed,
+            count=self.count,
+            shard_size=self.shard_size,
+        )
+
+
+def _describe(case: CaseFiles) -> dict[str, Any]:
+    files = {"ct": case.ct, "labels": case.labels, "landmarks": case.landmarks, "label_names": case.label_names}
+    description: dict[str, Any] = {"name": case.title}
+    for key, path in files.items():
+        if path is not None:
+            if not path.exists():
+                raise SyntheXError(f"The {key} file {path} of case {case.title} does not exist.")
+            parts = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+            # Checksums alone identify the files: a data set may be continued where they lie elsewhere.
+            description[key] = [sha256(part) for part in parts]
+    return description
+
+
+class ShardMaker:
+    """Makes shards of a job in this process; keeps specimens and renderer from one shard to the next.
+
+    Parameters
+    ----------
+    job
+        The job.
+    threads
+        Cores for the renderer; None takes all.
+    """
+
+    def __init__(self, job: ShardJob, threads: int | None = None) -> None:
+        self.job = job
+        self._renderers: dict[int, Any] = {}
+        self._specimens: dict[int, tuple[Specimen, np.ndarray]] = {}
+        self._threads = threads
+
+    def specimen(self, number: int) -> Specimen:
+        """Specimen of case `number`, loaded when first asked for."""
+        return self._case(number)[0]
+
+    def make(self, shard: int, on_image: Callable[[], None] | None = None, cancelled: Callable[[], bool] | None = None) -> bool:
+        """Render a shard unless it is there or somebody else is at it.
+
+        Parameters
+        ----------
+        shard
+            Number of the shard.
+        on_image
+            Called after every image.
+        cancelled
+            Asked before every image; once true, nothing of the shard is left.
+
+        Returns
+        -------
+        bool
+            Whether the shard is now valid.
+        """
+        if shard_is_valid(self.job.folder, shard):
+            return True
+        claim = ShardClaim(self.job.folder, shard)
+        if not claim.take():
+            return False
+        try:
+            if shard_is_valid(self.job.folder, shard):  # made while the claim was awaited
+                return True
+            images = self.job.shard_range(shard)
+            started, samples = time.perf_counter(), []
+            for index in images:
+                if cancelled is not None and cancelled():
+                    return False
+                samples.append(self._view(index))
+                claim.touch()
+                if on_image is not None:
+                    on_image()
+            write_shard(self.job.folder, shard, images.start, samples, time.perf_counter() - started)
+            return True
+        finally:
+            claim.release()
+
+    def _view(self, index: int) -> dict[str, Any]:
+        number = index % len(self.job.cases)
+        specimen, isocenter = self._case(number)
+        # A renderer keeps its prepared volume, so each specimen has its own.
+        if number not in self._renderers:
+            self._renderers[number] = make_renderer(self.job.renderer, threads=self._threads)
+        return make_view(specimen, isocenter, self.job.task, self.job.settings, self._renderers[number], self.job.seed, index)
+
+    def _case(self, number: int) -> tuple[Specimen, np.ndarray]:
+        if number not in self._specimens:
+            specimen = load_specimen(self.job.cases[number], self.job.task)
+            self._specimens[number] = (specimen, specimen.structure_centroid(self.job.task.poses.isocenter))
+        return self._specimens[number]

@@ -1,0 +1,220 @@
+"""The renderers against closed forms and, the compiled one, against the numpy oracle."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import OBLIQUE, affine
+
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.physics.attenuation import area_density, transmission
+from SyntheXLib.rendering.cpu import CpuRenderer
+from SyntheXLib.rendering.llvm_builder import native_lanes
+from SyntheXLib.rendering.projection import Projection
+from SyntheXLib.rendering.reference import ReferenceRenderer
+from SyntheXLib.rendering.renderer import Renderer, make_renderer
+from SyntheXLib.scene.c_arm import Camera, CArm, load_device
+from SyntheXLib.scene.poses import CArmPose
+from SyntheXLib.scene.scene import Scene
+from SyntheXLib.scene.specimen import Specimen, make_specimen
+
+VIEWS = (
+    CArmPose(),
+    CArmPose(lao_rao_deg=35, cran_caud_deg=-20, roll_deg=12),
+    CArmPose(lao_rao_deg=-95),
+    CArmPose(cran_caud_deg=80, roll_deg=-40),
+)
+RENDERERS = [ReferenceRenderer(), *(CpuRenderer(lanes=lanes) for lanes in (4, 8, 16))]
+
+
+def view(pose: CArmPose, shape: tuple[int, int] = (96, 111)) -> Camera:
+    return CArm(1536, 1536, 0.194, 1020).camera(pose.world_to_camera(np.zeros(3)), shape=shape)
+
+
+def render(renderer: Renderer, specimen: Specimen, camera: Camera) -> Projection:
+    projection = renderer.render(Scene(specimen), camera)
+    assert projection is not None
+    return projection
+
+
+def water_mm(projection: Projection) -> np.ndarray:
+    """Thickness of water of equal attenuation: the total of HU + 1000."""
+    return (projection.hu_integral + 1000 * projection.path_length).sum(0) / 1000
+
+
+def ray_distance(camera: Camera, point: np.ndarray) -> np.ndarray:
+    """Distance of every pixel's ray from a world point, mm."""
+    rays = camera.rays() / np.linalg.norm(camera.rays(), axis=-1, keepdims=True)
+    center = camera.world_to_camera[:3, :3] @ point + camera.world_to_camera[:3, 3]
+    return np.linalg.norm(np.cross(rays, center), axis=-1)
+
+
+def box_chord(camera: Camera, rotation: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Length of every pixel's ray in a box given along the columns of `rotation`, mm."""
+    to_box = rotation.T @ camera.world_to_camera[:3, :3].T
+    origin, rays = rotation.T @ camera.source, camera.rays() @ to_box.T
+    with np.errstate(divide="ignore"):
+        one, two = (limits[0] - origin) / rays, (limits[1] - origin) / rays
+    depth = np.minimum(np.maximum(one, two).min(-1), 1e9) - np.minimum(one, two).max(-1)
+    return np.maximum(depth, 0) * np.linalg.norm(rays, axis=-1)
+
+
+@pytest.mark.parametrize("renderer", RENDERERS, ids=lambda r: r.name)
+@pytest.mark.parametrize("pose", VIEWS)
+def test_chords_of_a_ball(renderer: Renderer, pose: CArmPose, ball: tuple[Specimen, np.ndarray, float]) -> None:
+    specimen, center, radius = ball
+    camera = view(pose)
+    expected = 2 * np.sqrt(np.maximum(radius**2 - ray_distance(camera, center) ** 2, 0))
+    found = water_mm(render(renderer, specimen, camera))
+    error = np.abs(found - expected)[expected > 1.5 * radius]  # away from the rim, where voxels blur the edge
+    assert error.max() < 0.01 * 2 * radius and error.mean() < 0.003 * 2 * radius
+    assert np.isclose(found.sum(), expected.sum(), rtol=0.002)  # the whole volume
+
+
+@pytest.mark.parametrize("renderer", RENDERERS, ids=lambda r: r.name)
+@pytest.mark.parametrize("pose", VIEWS)
+def test_chords_of_a_tilted_box(renderer: Renderer, pose: CArmPose, box: tuple[Specimen, np.ndarray]) -> None:
+    specimen, limits = box
+    camera = view(pose)
+    expected = box_chord(camera, OBLIQUE, limits)
+    found = water_mm(render(renderer, specimen, camera))
+    # Where neighbouring rays do not meet an edge of the box, its chord varies linearly.
+    smooth = np.abs(np.diff(expected, 2, axis=0))[:, 1:-1] + np.abs(np.diff(expected, 2, axis=1))[1:-1] < 0.02
+    inner = smooth & (expected[1:-1, 1:-1] > 20)
+    assert inner.sum() > 100
+    error = np.abs(found - expected)[1:-1, 1:-1][inner]
+    assert np.quantile(error, 0.99) < 0.2 and np.isclose(found.sum(), expected.sum(), rtol=0.002)
+
+
+@pytest.mark.parametrize("renderer", RENDERERS, ids=lambda r: r.name)
+def test_100_mm_of_water_at_60_kev_let_through_what_the_tables_say(renderer: Renderer) -> None:
+    hu = np.full((40, 50, 40), -1000.0)
+    hu[:, :, :] = 0
+    specimen = make_specimen("slab", hu, affine(hu.shape, 2.0), {"slab": hu == 0}, ["slab"])  # 50 voxels of 2 mm along the beam
+    camera = view(CArmPose(), (1, 1))
+    projection = render(renderer, specimen, camera)
+    water = [area_density("water", path, total) for path, total in zip(projection.path_length, projection.hu_integral, strict=True)]
+    found = transmission(water, ["water"] * len(water), 60.0)[0, 0]
+    assert np.isclose(found, np.exp(-2.059), rtol=1e-3)
+
+
+@pytest.mark.parametrize("renderer", RENDERERS, ids=lambda r: r.name)
+@pytest.mark.parametrize("pose", VIEWS)
+def test_projected_masks_are_the_silhouettes(
+    renderer: Renderer, pose: CArmPose, ball: tuple[Specimen, np.ndarray, float], box: tuple[Specimen, np.ndarray]
+) -> None:
+    camera = view(pose)
+    specimen, center, radius = ball
+    mask = render(renderer, specimen, camera).label_bits == 1
+    distance, voxel = ray_distance(camera, center), np.linalg.norm(specimen.spacing_mm) / 2  # centre to corner
+    assert mask[distance < radius - voxel].all() and not mask[distance > radius + voxel].any()
+
+    specimen, limits = box
+    mask = render(renderer, specimen, camera).label_bits == 1
+    half = specimen.spacing_mm / 2  # a ray may pass the corner of the box between two planes
+    inner = box_chord(camera, OBLIQUE, limits + np.array([half, -half]))
+    outer = box_chord(camera, OBLIQUE, limits + np.array([-half, half]) * 1e-3)
+    assert mask[inner > 0].all() and not mask[outer == 0].any()
+
+
+@pytest.mark.parametrize("pose", VIEWS)
+def test_a_landmark_falls_on_the_centroid_of_its_ball(pose: CArmPose) -> None:
+    from conftest import ball_fraction
+
+    shape, center = (40, 40, 40), np.array([21.3, -12.1, 8.4])
+    matrix = affine(shape, (1.5, 1.6, 1.7), OBLIQUE)
+    hu = -1000 + 1000 * ball_fraction(shape, matrix, center, 6.0)
+    specimen = make_specimen("marker", hu, matrix, {"m": hu > -500}, ["m"], {"centre": center})
+    camera = view(pose, (360, 360))
+    weight = water_mm(render(make_renderer(), specimen, camera))
+    rows, columns = np.indices(weight.shape)
+    centroid = [(columns * weight).sum() / weight.sum(), (rows * weight).sum() / weight.sum()]
+    pixel, inside = camera.project(specimen.landmark_array(["centre"]))
+    assert inside.all()
+    assert np.abs(pixel[0] - centroid).max() < 0.05
+
+
+def rough_specimen(structures: int = 2) -> Specimen:
+    rng = np.random.default_rng(5)
+    coarse = rng.uniform(-1500, 3200, (9, 11, 10))
+    hu = np.kron(coarse, np.ones((4, 4, 4)))
+    masks = {f"s{n}": rng.uniform(size=coarse.shape) > 0.9 for n in range(structures)}
+    masks = {name: np.kron(mask, np.ones((4, 4, 4), bool)) for name, mask in masks.items()}
+    return make_specimen("rough", hu, affine(hu.shape, (2.0, 2.2, 2.6), OBLIQUE), masks, list(masks))
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("pose", VIEWS)
+@pytest.mark.parametrize("structures", [2, 20])
+def test_the_kernel_agrees_with_the_oracle(lanes: int, pose: CArmPose, structures: int) -> None:
+    specimen, camera = rough_specimen(structures), view(pose, (61, 77))
+    expected, found = (render(r, specimen, camera) for r in (ReferenceRenderer(), CpuRenderer(lanes=lanes)))
+    total = np.sqrt((water_mm(expected) ** 2).mean())
+    assert np.sqrt(((water_mm(found) - water_mm(expected)) ** 2).mean()) < 2e-3 * total
+    for name in ("path_length", "hu_integral"):
+        a, b = getattr(found, name), getattr(expected, name)
+        assert np.sqrt(((a - b) ** 2).mean()) < 0.01 * np.sqrt((b**2).mean()), name
+    assert found.label_bits.dtype == (np.uint16 if structures <= 16 else np.uint32)
+    assert (found.label_bits != expected.label_bits).mean() < 0.02
+
+
+def test_all_lane_counts_give_the_same_classes_up_to_rounding() -> None:
+    specimen, camera = rough_specimen(), view(VIEWS[1])
+    one, two = (render(CpuRenderer(lanes=lanes), specimen, camera) for lanes in (native_lanes(), 4))
+    assert np.abs(water_mm(one) - water_mm(two)).max() < 0.002 * water_mm(one).max()
+
+
+def test_threads_do_not_change_a_byte() -> None:
+    specimen, camera = rough_specimen(), view(VIEWS[1])
+    one, three = (render(CpuRenderer(threads=threads), specimen, camera) for threads in (1, 3))
+    assert all(getattr(one, n).tobytes() == getattr(three, n).tobytes() for n in ("path_length", "hu_integral", "label_bits"))
+
+
+def test_flipped_and_permuted_cts_give_the_same_picture(box: tuple[Specimen, np.ndarray]) -> None:
+    specimen, camera = rough_specimen(), view(VIEWS[1])
+    expected = render(make_renderer(), specimen, camera)
+    for axes, flips in (((0, 1, 2), (1,)), ((0, 1, 2), (0, 2)), ((2, 0, 1), ()), ((1, 0, 2), (2,))):
+        hu, labels, matrix = specimen.hu, specimen.labels, specimen.ijk_to_ras.copy()
+        for axis in flips:  # array axis k, j, i = matrix column 2, 1, 0
+            hu, labels = np.flip(hu, axis), np.flip(labels, axis)
+            matrix[:3, 3] += matrix[:3, 2 - axis] * (hu.shape[axis] - 1)
+            matrix[:3, 2 - axis] *= -1
+        hu, labels = hu.transpose(axes), labels.transpose(axes)
+        matrix[:3, :3] = matrix[:3, [2 - axes[2 - column] for column in range(3)]]
+        turned = replace(specimen, hu=np.ascontiguousarray(hu), labels=np.ascontiguousarray(labels), ijk_to_ras=matrix)
+        found = render(make_renderer(), turned, camera)
+        assert np.abs(water_mm(found) - water_mm(expected)).max() < 1e-3 * water_mm(expected).max()
+        assert (found.label_bits != expected.label_bits).mean() < 0.005
+
+
+def test_a_region_is_a_cut_out_of_the_whole() -> None:
+    specimen, camera = rough_specimen(), view(VIEWS[1])
+    whole, part = (render(ReferenceRenderer(), specimen, c) for c in (camera, camera.region(20, 30, (40, 50))))
+    assert np.allclose(part.hu_integral, whole.hu_integral[:, 20:60, 30:80], atol=1e-2)
+
+
+def test_source_or_detector_inside_the_ct_end_the_ray() -> None:
+    hu = np.zeros((60, 60, 60))
+    specimen = make_specimen("cube", hu, affine(hu.shape, 2.0), {"cube": hu == 0}, ["cube"])
+    for pose, expected in ((CArmPose(source_to_isocenter_mm=10.0), 60 + 10), (CArmPose(source_to_isocenter_mm=1000.0), 60 + 20)):
+        camera = view(pose, (1, 1))
+        for renderer in RENDERERS:
+            assert abs(water_mm(render(renderer, specimen, camera))[0, 0] - expected) <= 2.0  # one plane
+
+
+def test_a_view_beside_the_ct_is_empty() -> None:
+    specimen = rough_specimen()
+    camera = load_device("cios-fusion").camera(CArmPose(translation_lr_mm=2000).world_to_camera(np.zeros(3)), shape=(20, 20))
+    for renderer in RENDERERS:
+        projection = render(renderer, specimen, camera)
+        assert not projection.path_length.any() and not projection.label_bits.any()
+
+
+@pytest.mark.parametrize("renderer", RENDERERS[:2], ids=lambda r: r.name)
+def test_a_cancelled_render_gives_nothing(renderer: Renderer) -> None:
+    assert renderer.render(Scene(rough_specimen()), view(VIEWS[0]), cancelled=lambda: True) is None
+
+
+def test_an_unknown_renderer_is_told() -> None:
+    with pytest.raises(SyntheXError, match=r"Unknown renderer 'gpu'"):
+        make_renderer("gpu")
