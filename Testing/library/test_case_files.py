@@ -8,12 +8,12 @@ from conftest import OBLIQUE, affine
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.rendering.renderer import make_renderer
+from SyntheXLib.scene.c_arm import task_camera
 from SyntheXLib.scene.case_files import CaseFiles, ijk_to_ras, itk_image, load_specimen, read_image
 from SyntheXLib.scene.landmarks import read_markups, write_markups
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.tasks.task import load_task
-from SyntheXLib.scene.c_arm import task_camera
 
 HIP = load_task("hip")
 

@@ -14,7 +14,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "infer",
         help="find masks and landmarks in images or in a data set",
-        description="Find masks and landmarks, with confidence, in image files (PNG, TIFF, NRRD, NIfTI, DICOM) or in all images of a data set.",
+        description="Find masks and landmarks, with confidence, in image files (PNG, TIFF, NRRD, NIfTI, DICOM) or in all images "
+        "of a data set.",
         epilog="Examples: synthex infer run/model.pt image.dcm --out found; synthex infer run/model.pt held_out --out predictions",
     )
     parser.add_argument("model", type=Path, help="model file of a training")
@@ -30,7 +31,7 @@ def add(commands: Any) -> None:
     of_images = parser.add_argument_group("for image files")
     of_images.add_argument("--polarity", default="bone-bright", help="bone-bright or bone-dark (default: bone-bright)")
     of_images.add_argument("--intensity", default="log", help="log (film-like) or linear (detector signal) (default: log)")
-    of_images.add_argument("--pixel-spacing", type=float, metavar="MM", help="side of a pixel on the detector, where the file does not tell")
+    of_images.add_argument("--pixel-spacing", type=float, metavar="MM", help="side of a detector pixel, where the file does not tell")
     parser.set_defaults(run=run)
 
 

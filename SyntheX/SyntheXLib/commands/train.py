@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
         epilog="Example: synthex train data --validation held_out --out run --epochs 20",
     )
     parser.add_argument("datasets", nargs="+", metavar="DATASET", help="folders to train on, all of one task")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the run: checkpoints, log.csv, model.pt, best.pt")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the run: checkpoints, log.csv, models")
     parser.add_argument("--validation", metavar="FOLDER", help="data set to validate on (default: a tenth of the images)")
     parser.add_argument("--preset", default="ours", help="settings to start from: ours, paper-text or released-code (default: ours)")
     parser.add_argument("--restart", action="store_true", help="begin anew even if the folder holds an interrupted run")

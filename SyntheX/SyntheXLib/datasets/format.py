@@ -98,9 +98,7 @@ def write_header(folder: Path, header: DatasetHeader) -> None:
         for key in new:
             if key != "versions" and there[key] != new[key]:
                 detail = "" if isinstance(new[key], dict | list) else f" {there[key]}, not {new[key]}"
-                raise SyntheXError(
-                    f"{path}: made with another '{key}'{detail}; continue with its settings or choose another folder."
-                )
+                raise SyntheXError(f"{path}: made with another '{key}'{detail}; continue with its settings or choose another folder.")
         return
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(header.to_dict(), indent=1) + "\n", encoding="utf-8")

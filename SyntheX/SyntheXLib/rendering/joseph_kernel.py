@@ -64,8 +64,8 @@ def joseph_kernel(lanes: int, cuts: Sequence[float], wide_labels: bool) -> Funct
         columns = first_column + f.lane_numbers()
         x = columns.to(FLOAT)
         axis = _dominant_axis(f, (first_column + lanes // 2).to(FLOAT), y)
-        a = _record(f, f.offset(f.parameter("axis_numbers"), axis * len(AXIS_NUMBERS), FLOAT), AXIS_NUMBERS)
-        pointers = f.offset(f.parameter("axis_pointers"), axis * len(AXIS_POINTERS), I64)
+        a = _record(f, f.offset(f.parameter("axis_numbers"), axis * _field_count(AXIS_NUMBERS), FLOAT), AXIS_NUMBERS)
+        pointers = f.offset(f.parameter("axis_pointers"), axis * _field_count(AXIS_POINTERS), I64)
 
         across = _ray(f, a, "across", x, y)
         per_plane = 1.0 / across  # mm of depth from plane to plane, signed
@@ -78,6 +78,11 @@ def joseph_kernel(lanes: int, cuts: Sequence[float], wide_labels: bool) -> Funct
         weight = f.sqrt(ray_x * ray_x + (ray_y * ray_y + 1.0)) * f.absolute(per_plane)  # mm of ray from plane to plane
         _store(f, row, first_column, columns < width, weight, sums, counts, hits, wide_labels)
     return f
+
+
+def _field_count(dtype: np.dtype) -> int:
+    assert dtype.names is not None
+    return len(dtype.names)
 
 
 def _record(f: Function, pointer: Value, dtype: np.dtype) -> dict[str, Value]:
@@ -97,7 +102,7 @@ def _dominant_axis(f: Function, x: Value, y: Value) -> Value:
     best, axis = f.variable(f.constant(-1.0, FLOAT)), f.variable(f.constant(0, I32))
     for number in range(3):
         fields = {
-            name: f.load(f.parameter("axis_numbers"), number * len(AXIS_NUMBERS) + AXIS_NUMBERS.names.index(name), FLOAT)
+            name: f.load(f.parameter("axis_numbers"), number * _field_count(AXIS_NUMBERS) + AXIS_NUMBERS.names.index(name), FLOAT)
             for name in ("ray_across", "ray_x_across", "ray_y_across", "preference")
         }
         speed = f.absolute(_ray(f, fields, "across", x, y)) * fields["preference"]

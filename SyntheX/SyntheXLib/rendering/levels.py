@@ -153,7 +153,7 @@ def realistic(
         quanta = spectrum.photons_per_mm2(exposure.open_beam_dose_ugy) * area
         # Poisson numbers with the compound's ratio of mean to standard deviation.
         effective = np.maximum(quanta * signal**2 / np.maximum(variance, 1e-30), 1e-12)
-        signal = signal * rng.poisson(effective) / effective
+        signal *= (rng.poisson(effective) / effective).astype(np.float32)
         native = detector_spacing_mm or camera.pixel_spacing_mm[0]
         readout = exposure.readout_noise_quanta * np.sqrt(area) / native / quanta  # sums over the detector pixels of an image pixel
         signal = np.maximum(signal / open_signal + readout * rng.standard_normal(signal.shape), 0)

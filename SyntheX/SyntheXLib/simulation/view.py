@@ -47,7 +47,7 @@ class ViewSettings:
         if self.level not in LEVELS:
             raise SyntheXError(f"Unknown realism level '{self.level}': expected one of {', '.join(LEVELS)}{nearest(self.level, LEVELS)}.")
         if self.image_size is not None and self.image_size < 16:
-            raise SyntheXError(f"Image size must be at least 16 pixels, found {self.image_size}.")
+            raise SyntheXError(f"Image size must be at least 16 px, found {self.image_size}.")
         if self.image_dtype not in ("float32", "float16"):
             raise SyntheXError(f"Image type must be float32 or float16, found '{self.image_dtype}'.")
 
