@@ -7,6 +7,7 @@ OUT ?= build/demo
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_MRML := $(VENV)/.ready-mrml
 SYNTHEX := $(BIN)/synthex
 
 .PHONY: help setup demo test test-all lint clean
@@ -27,6 +28,11 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
 	@touch $@
 
+# The logics of the modules are tested on slicer-core, Slicer's MRML without its window.
+$(READY_MRML): $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[mrml]"
+	@touch $@
+
 # The same commands as in the README; each goes on where it was stopped.
 demo: $(READY)
 	$(SYNTHEX) sample pelvis
@@ -41,10 +47,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
+test: lint $(READY_MRML)
 	$(BIN)/pytest
 
-test-all: lint
+test-all: lint $(READY_MRML)
 	$(BIN)/pytest -m "slow or not slow"
 
 clean:

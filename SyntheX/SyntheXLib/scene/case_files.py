@@ -60,14 +60,47 @@ def load_specimen(case: CaseFiles, task: Task) -> Specimen:
     SyntheXError
         When a file cannot be read, the frames do not meet, or a check of `make_specimen` fails.
     """
-    ct = read_image(case.ct, "CT")
     label_image = read_image(case.labels, "label map")
-    if label_image.GetNumberOfComponentsPerPixel() > 1:
-        raise SyntheXError(
-            f"Label map {case.labels}: expected one number a voxel, found {label_image.GetNumberOfComponentsPerPixel()} layers."
-        )
     names = read_label_names(case.label_names) if case.label_names else _segment_names(label_image)
-    label_image, notes = _on_grid_of(label_image, ct, case)
+    landmarks = read_markups(case.landmarks) if case.landmarks else {}
+    return specimen_from_images(case.title, read_image(case.ct, "CT"), label_image, names, landmarks, task, str(case.labels))
+
+
+def specimen_from_images(
+    name: str,
+    ct: sitk.Image,
+    label_image: sitk.Image,
+    names: Mapping[int, str] | None,
+    landmarks: Mapping[str, np.ndarray],
+    task: Task,
+    where: str = "",
+) -> Specimen:
+    """Map, clean and check a case for a task; see `load_specimen`.
+
+    Parameters
+    ----------
+    name
+        Of the specimen.
+    ct, label_image
+        Hounsfield units, and label numbers on any grid of the same frame.
+    names
+        Label number to name; None for TotalSegmentator's numbers.
+    landmarks
+        Name to (3,) position (RAS, mm).
+    task
+        What is to be seen.
+    where
+        What errors call the label map; by default "of" the specimen's name.
+
+    Raises
+    ------
+    SyntheXError
+        When the frames do not meet, or a check of `make_specimen` fails.
+    """
+    where = where or f"of {name}"
+    if label_image.GetNumberOfComponentsPerPixel() > 1:
+        raise SyntheXError(f"Label map {where}: expected one number a voxel, found {label_image.GetNumberOfComponentsPerPixel()} layers.")
+    label_image, notes = _on_grid_of(label_image, ct, name, where)
     labels = sitk.GetArrayViewFromImage(label_image)
     masks = {}
     for structure in task.structures:
@@ -78,13 +111,10 @@ def load_specimen(case: CaseFiles, task: Task) -> Specimen:
     if not masks:
         found = ", ".join(str(number) for number in np.unique(labels)[:20])
         raise SyntheXError(
-            f"Label map {case.labels}: none of the structures of task '{task.name}' ({', '.join(task.structure_names)}) is in it; "
+            f"Label map {where}: none of the structures of task '{task.name}' ({', '.join(task.structure_names)}) is in it; "
             f"found the numbers {found}."
         )
-    landmarks = read_markups(case.landmarks) if case.landmarks else {}
-    specimen = make_specimen(
-        case.title, sitk.GetArrayFromImage(ct), ijk_to_ras(ct), masks, task.structure_names, landmarks, task.landmark_names
-    )
+    specimen = make_specimen(name, sitk.GetArrayFromImage(ct), ijk_to_ras(ct), masks, task.structure_names, landmarks, task.landmark_names)
     return replace(specimen, warnings=(*notes, *specimen.warnings))
 
 
@@ -191,7 +221,7 @@ def _segment_names(image: sitk.Image) -> dict[int, str]:
     return names
 
 
-def _on_grid_of(labels: sitk.Image, ct: sitk.Image, case: CaseFiles) -> tuple[sitk.Image, list[str]]:
+def _on_grid_of(labels: sitk.Image, ct: sitk.Image, name: str, where: str) -> tuple[sitk.Image, list[str]]:
     """Labels on the CT's grid, and what was noticed."""
     close = np.allclose(ijk_to_ras(labels), ijk_to_ras(ct), atol=1e-3)
     if close and labels.GetSize() == ct.GetSize():
@@ -202,8 +232,8 @@ def _on_grid_of(labels: sitk.Image, ct: sitk.Image, case: CaseFiles) -> tuple[si
     kept = after / before if before else 1.0
     if kept < 0.5:
         raise SyntheXError(
-            f"Label map {case.labels} and CT {case.ct} are not in the same frame: "
+            f"Label map {where} and CT of {name} are not in the same frame: "
             f"expected the labels inside the CT, found {kept:.0%} of their volume there."
         )
-    note = f"Label map of {case.title} has another grid than the CT and was resampled; {min(kept, 1):.0%} of its volume lies in the CT."
+    note = f"Label map of {name} has another grid than the CT and was resampled; {min(kept, 1):.0%} of its volume lies in the CT."
     return resampled, [note]

@@ -1,0 +1,1 @@
+"""What the SyntheX home module does, without Qt."""

@@ -1,0 +1,1 @@
+"""What the SyntheXInfer module does, without Qt."""

@@ -1,0 +1,1 @@
+"""What the SyntheXSimulate module does, without Qt."""

@@ -1,0 +1,1 @@
+"""What the SyntheXTrain module does, without Qt."""

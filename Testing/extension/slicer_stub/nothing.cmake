@@ -1,0 +1,1 @@
+# Slicer includes much here; the stub needs nothing.
