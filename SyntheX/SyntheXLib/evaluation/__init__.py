@@ -1,0 +1,1 @@
+"""Metrics, activation curve and report."""

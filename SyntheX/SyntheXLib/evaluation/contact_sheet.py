@@ -1,0 +1,41 @@
+"""A page of images of a data set with their masks and landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from SyntheXLib.datasets.reader import XrayDataset
+from SyntheXLib.files import atomic_write
+from SyntheXLib.inference.overlay import Layers, compose, write_picture
+from SyntheXLib.rendering.display import to_uint8
+from SyntheXLib.tasks.labels import structure_masks
+
+_COLUMNS = 4
+
+
+def write_contact_sheet(dataset: XrayDataset, indices: Iterable[int], path: Path, side: int = 360) -> None:
+    """Draw images, four a row, each as seen and, beneath it, with structures and visible landmarks; write a PNG.
+
+    Parameters
+    ----------
+    dataset, indices
+        What to draw.
+    path
+        PNG to write.
+    side
+        Pixels a side of each picture.
+    """
+    tiles = []
+    for index in indices:
+        sample = dataset[index]
+        gray = to_uint8(sample.image)
+        points = np.where(sample.visible[:, None], sample.landmarks, np.nan)
+        layers = Layers(structure_masks(sample.mask, len(dataset.task.structures)), points)
+        tiles.append(np.vstack([compose(gray, dataset.task, Layers(), side), compose(gray, dataset.task, layers, side)]))
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % min(_COLUMNS, len(tiles)))
+    rows = [np.hstack(tiles[first : first + _COLUMNS]) for first in range(0, len(tiles), _COLUMNS)]
+    with atomic_write(path) as temporary:
+        write_picture(temporary, np.vstack(rows))

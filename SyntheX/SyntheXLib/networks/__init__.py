@@ -1,0 +1,1 @@
+"""TransUNet, its heads, and the model file."""

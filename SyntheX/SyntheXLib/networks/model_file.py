@@ -1,0 +1,177 @@
+"""The model file: weights and all that is needed to use them, in one file that is safe to load."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.files import atomic_write
+from SyntheXLib.networks.transunet import PATCH, TransUNet
+from SyntheXLib.tasks.task import Task
+
+_FORMAT = "synthex-model"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a user of the weights must know; plain values, so that it can be written as JSON.
+
+    Attributes
+    ----------
+    size
+        Size of the network, a name in `transunet.SIZES`.
+    image_size
+        (H, W) of the images trained on, before padding to a multiple of 16.
+    pixel_spacing_mm
+        Of these images, on the detector.
+    task
+        `Task.to_dict` of the task.
+    heatmap_sigma_px
+        Standard deviation of the target heatmaps, pixels.
+    source_to_detector_mm, source_to_isocenter_mm
+        Of the training images, where they have one value (None otherwise); for errors in mm at the isocentre.
+    training
+        Record: data sets with checksums, epochs, optimizer, seed, randomisation, versions, what the weights started from.
+    architecture
+        ``"transunet"``.
+    """
+
+    size: str
+    image_size: tuple[int, int]
+    pixel_spacing_mm: float
+    task: dict[str, Any]
+    heatmap_sigma_px: float
+    source_to_detector_mm: float | None = None
+    source_to_isocenter_mm: float | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    architecture: str = "transunet"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings."""
+        result: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return result
+
+    @staticmethod
+    def from_dict(values: dict[str, Any], where: str = "model description") -> ModelDescription:
+        """Rebuild a description; unknown keys (of later versions) are left out.
+
+        Raises
+        ------
+        SyntheXError
+            When a key is missing or has the wrong type; `where` names the source.
+        """
+        known = {item.name: item for item in fields(ModelDescription)}
+        for name, item in known.items():
+            if name not in values and item.default is MISSING and item.default_factory is MISSING:
+                raise SyntheXError(f"{where}: the entry '{name}' of the model description is missing.")
+        kept = {name: value for name, value in values.items() if name in known}
+        size = kept["image_size"]
+        if not (isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)):
+            raise SyntheXError(f"{where}: image_size of the model description must be two numbers above 0 (rows, columns), found {size!r}.")
+        if not isinstance(kept["task"], dict):
+            raise SyntheXError(f"{where}: task of the model description must be a table, found {kept['task']!r}.")
+        return ModelDescription(**{**kept, "image_size": (size[0], size[1])})
+
+
+def build_network(description: ModelDescription) -> TransUNet:
+    """Network of a description, with random weights.
+
+    Raises
+    ------
+    SyntheXError
+        When the architecture, the size or the task is not known.
+    """
+    if description.architecture != "transunet":
+        raise SyntheXError(f"The network architecture must be 'transunet', found '{description.architecture}'.")
+    task = Task.from_dict(description.task, "task of the model")
+    classes = len(task.structures) + (task.segmentation == "exclusive")
+    rows, columns = (side + -side % PATCH for side in description.image_size)
+    return TransUNet(description.size, classes, len(task.landmarks), (rows, columns))
+
+
+def save_model(path: Path | str, network: torch.nn.Module, description: ModelDescription) -> None:
+    """Write weights and description; the file appears whole or not at all.
+
+    Raises
+    ------
+    SyntheXError
+        When the disk is full or read-only.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_write(path) as temporary:
+        torch.save({"format": _FORMAT, "version": _VERSION, "description": description.to_dict(), "weights": weights}, temporary)
+
+
+def load_model(path: Path | str, device: str | torch.device = "cpu") -> tuple[TransUNet, ModelDescription]:
+    """Read a model file without running any code that it may hold.
+
+    Returns
+    -------
+    tuple
+        The network, in evaluation mode on `device`, and its description.
+
+    Raises
+    ------
+    SyntheXError
+        When the file is missing, is no model file, comes from a later version, or its weights do not fit its description.
+    """
+    path = Path(path)
+    content = load_safely(path, "model file")
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise SyntheXError(f"{path} is not a SyntheX model file: expected the format '{_FORMAT}' (as `synthex train` writes model.pt).")
+    if content.get("version") != _VERSION:
+        raise SyntheXError(f"{path} is a model file of version {content.get('version')}, expected {_VERSION}; a newer SyntheX may read it.")
+    for key in ("description", "weights"):
+        if not isinstance(content.get(key), dict):
+            raise SyntheXError(f"{path} is a damaged model file: the entry '{key}' is missing.")
+    description = ModelDescription.from_dict(content["description"], str(path))
+    network = build_network(description)
+    load_weights(network, content["weights"], path)
+    return network.to(device).to(memory_format=torch.channels_last).eval(), description  # type: ignore[call-overload]
+
+
+def load_safely(path: Path, kind: str) -> Any:
+    """`torch.load` of plain tensors and numbers alone, on the CPU.
+
+    Raises
+    ------
+    SyntheXError
+        When there is no such file or it holds something else; `kind` says what was expected.
+    """
+    if not path.is_file():
+        raise SyntheXError(f"Cannot find the {kind} {path}.")
+    if not zipfile.is_zipfile(path):
+        raise SyntheXError(f"{path} is not a {kind}: expected a file written by torch, found other content.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files and refused content
+        raise SyntheXError(f"{path} is not a {kind}: it cannot be loaded as plain tensors ({type(error).__name__}).") from error
+
+
+def load_weights(network: torch.nn.Module, weights: dict[str, torch.Tensor], where: Path | str) -> None:
+    """Copy weights into a network that must have exactly these names and shapes.
+
+    Raises
+    ------
+    SyntheXError
+        When a weight is missing, left over or of another shape.
+    """
+    expected = network.state_dict()
+    for name, tensor in expected.items():
+        if name not in weights:
+            raise SyntheXError(f"{where} does not fit the network: the weight '{name}' is missing.")
+        if tuple(weights[name].shape) != tuple(tensor.shape):
+            found = tuple(weights[name].shape)
+            wanted = tuple(tensor.shape)
+            raise SyntheXError(f"{where} does not fit the network: the weight '{name}' should have shape {wanted}, found {found}.")
+    left = sorted(set(weights) - set(expected))
+    if left:
+        raise SyntheXError(f"{where} does not fit the network: it holds the unknown weight '{left[0]}'.")
+    network.load_state_dict(weights)

@@ -1,0 +1,1 @@
+"""Domain randomisation on batches."""

@@ -1,0 +1,231 @@
+"""Every setting of a training, and the presets."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.networks.losses import HEATMAP_LOSSES
+from SyntheXLib.networks.transunet import PATCH, SIZES
+from SyntheXLib.tasks.task import nearest
+
+_CHOICES = {
+    "size": tuple(SIZES),
+    "optimizer": ("sgd", "adamw"),
+    "heatmap_loss": HEATMAP_LOSSES,
+    "randomization": ("none", "regular"),
+    "precision": ("float32", "bfloat16"),
+}
+# Lowest value allowed, and whether that value itself is.
+_LIMITS = {
+    "epochs": (1, True),
+    "batch": (1, True),
+    "learning_rate": (0, False),
+    "momentum": (0, True),
+    "weight_decay": (0, True),
+    "decay_every": (1, True),
+    "decay_after": (0, True),
+    "warmup_epochs": (0, True),
+    "segmentation_weight": (0, True),
+    "landmark_weight": (0, True),
+    "clip_gradient": (0, False),
+    "workers": (0, True),
+    "threads": (1, True),
+    "cache_mib": (0, True),
+    "seed": (0, True),
+    "image_size": (PATCH, True),
+}
+# What may change between the parts of an interrupted run, since it does not change what is learned.
+_FREE_ON_RESUME = ("datasets", "validation", "out", "device", "workers", "threads", "cache_mib", "resume")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of a training. The defaults are ours: the small network, AdamW, NCC.
+
+    Attributes
+    ----------
+    datasets
+        Folders to train on, all of one task.
+    out
+        Folder of the run: checkpoints, log.csv, model.pt, best.pt, TensorBoard.
+    validation
+        Folder to validate on after each epoch; None takes `validation_fraction` of the training images away for it.
+    validation_fraction
+        Share of the images that is not trained on when `validation` is None; 0 trains without validation.
+    size
+        Size of the network: small, medium or full.
+    epochs, batch
+        How often each image is seen, and how many at a time.
+    optimizer
+        ``"adamw"``: rises linearly to `learning_rate` in `warmup_epochs`, then falls to 0 along a cosine.
+        ``"sgd"``: Nesterov `momentum`; `learning_rate` is multiplied by 0.5 after every `decay_every` epochs, counted from `decay_after`.
+    learning_rate, weight_decay, momentum, decay_every, decay_after, warmup_epochs
+        See `optimizer`; `warmup_epochs` may be a fraction and serves ``"adamw"`` alone.
+    heatmap_loss
+        ``"ncc"``, ``"mse"`` or ``"mse-scaled"``, see `networks.losses.HeatmapLoss`.
+    segmentation_weight, landmark_weight
+        Factors of the Dice and of the heatmap loss.
+    clip_gradient
+        Longest gradient (its norm over all weights); None does not limit it.
+    randomization
+        ``"none"`` or ``"regular"``, see `randomization.regular`.
+    image_size
+        Pixels a side that the images are resized to; None keeps the size of the data set.
+    precision
+        ``"bfloat16"`` computes the network in mixed precision (useful on GPUs; slower on most CPUs).
+    seed
+        Decides weights, order and randomisation.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+    workers
+        Processes that read images, where they are not held in memory.
+    threads
+        CPU threads of torch; None leaves it to torch.
+    cache_mib
+        Data sets up to this size (as log images) are held in memory.
+    resume
+        Go on with an interrupted run in `out`; False begins anew there.
+    """
+
+    datasets: tuple[str, ...]
+    out: str
+    validation: str | None = None
+    validation_fraction: float = 0.1
+    size: str = "small"
+    epochs: int = 20
+    batch: int = 10
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    momentum: float = 0.9
+    decay_every: int = 10
+    decay_after: int = 0
+    warmup_epochs: float = 0.5
+    heatmap_loss: str = "ncc"
+    segmentation_weight: float = 1.0
+    landmark_weight: float = 1.0
+    clip_gradient: float | None = 1.0
+    randomization: str = "regular"
+    image_size: int | None = None
+    precision: str = "float32"
+    seed: int = 0
+    device: str = "auto"
+    workers: int = 0
+    threads: int | None = None
+    cache_mib: int = 2048
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises
+        ------
+        SyntheXError
+            When a value has the wrong type, is out of range or names nothing; the sentence says which is near.
+        """
+        if isinstance(self.datasets, str | Path):
+            object.__setattr__(self, "datasets", (str(self.datasets),))
+        object.__setattr__(self, "datasets", tuple(str(folder) for folder in self.datasets))
+        object.__setattr__(self, "out", str(self.out))
+        if self.validation is not None:
+            object.__setattr__(self, "validation", str(self.validation))
+        hints = typing.get_type_hints(TrainingConfig)
+        for field in fields(self):
+            if field.name != "datasets":
+                _check_type(field.name, getattr(self, field.name), hints[field.name])
+        if not self.datasets:
+            raise SyntheXError("Option 'datasets' of the training must name at least one data set folder, found none.")
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise SyntheXError(f"Option '{name}' must be one of {', '.join(choices)}, found '{value}'{nearest(value, choices)}.")
+        for name, (lowest, included) in _LIMITS.items():
+            value = getattr(self, name)
+            # Written so that NaN fails.
+            if value is not None and not (value >= lowest if included else value > lowest):
+                raise SyntheXError(f"Option '{name}' must be {'at least' if included else 'above'} {lowest}, found {value}.")
+        if not 0 <= self.validation_fraction < 1:
+            raise SyntheXError(f"Option 'validation_fraction' must be at least 0 and below 1, found {self.validation_fraction}.")
+        if self.segmentation_weight == 0 and self.landmark_weight == 0:
+            raise SyntheXError("Options 'segmentation_weight' and 'landmark_weight' must not both be 0: nothing would be learned.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> TrainingConfig:
+        """Settings from names and values; ``preset`` among them gives what the others start from.
+
+        Raises
+        ------
+        SyntheXError
+            When an option is unknown, missing or wrong.
+        """
+        values = dict(values)
+        preset = values.pop("preset", None)
+        if preset is not None:
+            if preset not in PRESETS:
+                raise SyntheXError(f"The preset must be one of {', '.join(PRESETS)}, found '{preset}'{nearest(str(preset), PRESETS)}.")
+            values = {**PRESETS[preset], **values}
+        known = {field.name: field for field in fields(TrainingConfig)}
+        for name in values:
+            if name not in known:
+                raise SyntheXError(f"Unknown option '{name}' of the training{nearest(name, known)}.")
+        for name, field in known.items():
+            if name not in values and field.default is MISSING:
+                raise SyntheXError(f"Option '{name}' of the training is missing.")
+        return TrainingConfig(**values)
+
+    def with_changes(self, **changes: Any) -> TrainingConfig:
+        """The same settings but for `changes`."""
+        return replace(self, **changes)
+
+    def fixed(self) -> dict[str, Any]:
+        """What must stay the same when an interrupted run goes on."""
+        return {name: value for name, value in self.to_dict().items() if name not in _FREE_ON_RESUME}
+
+
+# Values that differ from the defaults. `paper-text` starts from random weights here, where the paper starts from pretrained ones. The
+# schedule of `released-code` is that of its scaled-up hip training; its randomisation is not among ours yet.
+PRESETS: dict[str, dict[str, Any]] = {
+    "ours": {},
+    "paper-text": {
+        "size": "full",
+        "epochs": 20,
+        "batch": 5,
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "weight_decay": 1e-5,
+        "heatmap_loss": "mse",
+        "clip_gradient": None,
+    },
+    "released-code": {
+        "size": "full",
+        "epochs": 20,
+        "batch": 5,
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "weight_decay": 1e-4,
+        "decay_every": 2,
+        "decay_after": 2,
+        "heatmap_loss": "ncc",
+        "clip_gradient": None,
+    },
+}
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    allowed = hint.__args__ if isinstance(hint, types.UnionType) else (hint,)
+    accepted = tuple({float: (int, float)}.get(kind, kind) for kind in allowed)
+    flat = tuple(kind for item in accepted for kind in (item if isinstance(item, tuple) else (item,)))
+    if not isinstance(value, flat) or (isinstance(value, bool) and bool not in flat):
+        names = " or ".join("nothing" if kind is types.NoneType else kind.__name__ for kind in allowed)
+        raise SyntheXError(f"Option '{name}' of the training must be of type {names}, found {value!r}.")

@@ -1,0 +1,243 @@
+"""Data sets as tensors, and the order in which they are seen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.networks.normalization import log_image
+from SyntheXLib.networks.transunet import PATCH
+from SyntheXLib.randomization.batch import XrayBatch
+from SyntheXLib.tasks.labels import exclusive_labels, structure_masks
+from SyntheXLib.tasks.task import Task
+
+
+class XraySource(Protocol):
+    """What is asked of a data set; `datasets.reader.XrayDataset` has it."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def task(self) -> Task:
+        """What it was made for."""
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def pixel_spacing_mm(self) -> float:
+        """Side of a pixel on the detector, mm."""
+
+    def __len__(self) -> int:
+        """Count images."""
+
+    def __getitem__(self, index: int) -> Any:
+        """Give a sample with `image`, `mask`, `landmarks` and `visible`."""
+
+
+class XrayTensors(Dataset[XrayBatch]):
+    """Images of one or more data sets as batches of tensors on the CPU.
+
+    Parameters
+    ----------
+    sources
+        Data sets of one task, image shape and pixel spacing.
+    image_size
+        Pixels a side that images are resized to; None keeps them.
+
+    Raises
+    ------
+    SyntheXError
+        When there are no images, or the data sets do not go together.
+    """
+
+    def __init__(self, sources: Sequence[XraySource], image_size: int | None = None) -> None:
+        check_sources(sources)
+        self.sources = list(sources)
+        first = sources[0]
+        self.task = first.task
+        shape = tuple(first.image_shape)
+        self.shape: tuple[int, int] = (image_size, image_size) if image_size else (shape[0], shape[1])
+        if min(self.shape) < PATCH:
+            raise SyntheXError(f"The images of {first.folder} must have at least {PATCH} pixels a side, found {shape[0]} x {shape[1]}.")
+        if image_size and shape[0] != shape[1]:
+            raise SyntheXError(f"Option 'image_size' needs square images, found {shape[0]} x {shape[1]} in {first.folder}.")
+        self.pixel_spacing_mm = first.pixel_spacing_mm * shape[1] / self.shape[1]
+        self.starts = np.cumsum([0, *(len(source) for source in sources)])
+        self.cache: XrayBatch | None = None
+
+    def __len__(self) -> int:
+        """Count images of all data sets."""
+        return int(self.starts[-1])
+
+    def __getitem__(self, index: int) -> XrayBatch:
+        """Batch of one image."""
+        return self.load([index])
+
+    def __getitems__(self, indices: list[int]) -> XrayBatch | SyntheXError:
+        """Batch for a `DataLoader`; an error travels as a value, since a worker would bury its sentence in a traceback."""
+        try:
+            return self.load(indices)
+        except SyntheXError as error:
+            return error
+
+    def load(self, indices: Sequence[int]) -> XrayBatch:
+        """Batch of the images `indices`, in their order.
+
+        Raises
+        ------
+        SyntheXError
+            When an image cannot be read or holds values that are no numbers.
+        """
+        if self.cache is not None:
+            chosen = torch.as_tensor(indices)
+            return XrayBatch(*(tensor[chosen] for tensor in self.cache))
+        samples = [self._sample(index) for index in indices]
+        return XrayBatch(*(torch.stack(parts) for parts in zip(*samples, strict=True)))
+
+    def hold_in_memory(self, limit_mib: int) -> bool:
+        """Read everything once if it takes at most `limit_mib` MiB as tensors; say whether it does."""
+        maps = 1 if self.task.segmentation == "exclusive" else len(self.task.structures)
+        if len(self) * self.shape[0] * self.shape[1] * (4 + maps) > limit_mib * 2**20:
+            return False
+        cache: XrayBatch | None = None
+        for index in range(len(self)):
+            sample = self._sample(index)
+            if cache is None:
+                cache = XrayBatch(*(part.new_empty(len(self), *part.shape) for part in sample))
+            for whole, part in zip(cache, sample, strict=True):
+                whole[index] = part
+        self.cache = cache
+        return True
+
+    def _sample(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        part = int(np.searchsorted(self.starts, index, side="right")) - 1
+        place = index - int(self.starts[part])
+        source = self.sources[part]
+        sample = source[place]
+        if sample.image.shape != tuple(source.image_shape):
+            shape = tuple(source.image_shape)
+            raise SyntheXError(f"Image {place} of {source.folder} must have the shape {shape}, found {sample.image.shape}.")
+        bad = sample.image.size - int(np.isfinite(sample.image).sum())
+        if bad:
+            raise SyntheXError(f"Image {place} of {source.folder} must hold finite numbers alone, found {bad} pixels with NaN or infinity.")
+        count = len(self.task.structures)
+        exclusive = self.task.segmentation == "exclusive"
+        labels = exclusive_labels(sample.mask, count)[None] if exclusive else structure_masks(sample.mask, count).astype(np.uint8)
+        image = torch.from_numpy(np.ascontiguousarray(sample.image, np.float32))[None]
+        masks = torch.from_numpy(labels)
+        landmarks = torch.from_numpy(np.array(sample.landmarks, np.float32))
+        visible = torch.from_numpy(np.array(sample.visible, bool)) & torch.isfinite(landmarks).all(-1)
+        if self.shape != image.shape[1:]:
+            scale = self.shape[1] / image.shape[2]
+            # The signal is averaged before the logarithm, as larger detector pixels would.
+            image = functional.interpolate(image[None], self.shape, mode="bilinear", antialias=True, align_corners=False)[0]
+            masks = functional.interpolate(masks[None].float(), self.shape, mode="nearest-exact")[0].to(torch.uint8)
+            landmarks = (landmarks + 0.5) * scale - 0.5
+        return log_image(image), masks, landmarks, visible
+
+
+class EpochSampler(Sampler[int]):
+    """Indices in an order that seed and epoch alone decide, so that an interrupted training sees what it would have seen.
+
+    Parameters
+    ----------
+    indices
+        What is to be drawn, each once an epoch.
+    seed
+        Seed of the training.
+    """
+
+    def __init__(self, indices: Sequence[int], seed: int) -> None:
+        self.indices = torch.as_tensor(indices)
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Count indices."""
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw for the epoch that `epoch` says."""
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", self.epoch))
+        return iter(self.indices[torch.randperm(len(self.indices), generator=generator)].tolist())
+
+
+def derived_seed(seed: int, purpose: str, number: int) -> int:
+    """Seed (63 bit) for one purpose and epoch, unrelated to all others."""
+    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def check_sources(sources: Sequence[XraySource]) -> None:
+    """See `XrayTensors`."""
+    first = sources[0]
+    for source in sources:
+        if len(source) == 0:
+            raise SyntheXError(f"Data set {source.folder} must hold at least one image, found 0.")
+        if source.task.to_dict() != first.task.to_dict():
+            names = first.task.name, source.task.name
+            what = f"'{names[0]}' and '{names[1]}'" if names[0] != names[1] else f"two versions of '{names[0]}'"
+            raise SyntheXError(f"Data sets {first.folder} and {source.folder} must have the same task, found {what}.")
+        if tuple(source.image_shape) != tuple(first.image_shape) or abs(source.pixel_spacing_mm / first.pixel_spacing_mm - 1) > 1e-3:
+            found = [f"{tuple(one.image_shape)} at {one.pixel_spacing_mm:.4g} mm" for one in (first, source)]
+            folders = f"{first.folder} and {source.folder}"
+            raise SyntheXError(f"Data sets {folders} must have the same image shape and pixel spacing, found {found[0]} and {found[1]}.")
+
+
+def split(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Indices to train and to validate on, drawn at random; at least one of each when `fraction` is above 0.
+
+    Raises
+    ------
+    SyntheXError
+        When there are too few images for both.
+    """
+    if fraction == 0:
+        return list(range(count)), []
+    held_out = max(1, round(count * fraction))
+    if held_out >= count:
+        raise SyntheXError(f"Option 'validation_fraction' {fraction} leaves no image to train on, found {count} images in all.")
+    generator = torch.Generator().manual_seed(derived_seed(seed, "split", 0))
+    order = torch.randperm(count, generator=generator).tolist()
+    return sorted(order[held_out:]), sorted(order[:held_out])
+
+
+def make_loader(data: XrayTensors, sampler: Sampler[int] | Sequence[int], batch: int, workers: int, pin: bool) -> DataLoader[XrayBatch]:
+    """Loader of whole batches; data held in memory needs no workers."""
+    workers = 0 if data.cache is not None else workers
+    return DataLoader(
+        data,
+        batch_size=batch,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin,
+        persistent_workers=workers > 0,
+        # Its own generator: the loader must not draw from the one that decides dropout.
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def open_sources(folders: Sequence[Path | str]) -> list[XraySource]:
+    """Open data set folders; see `datasets.reader.XrayDataset` for the errors."""
+    from SyntheXLib.datasets.reader import XrayDataset
+
+    return [XrayDataset(folder) for folder in folders]
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Collation of what is already a batch."""
+    return batch

@@ -1,0 +1,104 @@
+"""The two engines of MONAI, fitted to batches of X-rays: one that learns, one that measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.engines.utils import IterationEvents
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.networks.losses import Targets, TaskLoss
+from SyntheXLib.networks.normalization import forward_any_size, normalize
+from SyntheXLib.networks.transunet import NetworkOutput
+from SyntheXLib.randomization.batch import XrayBatch
+from SyntheXLib.training.schedule import clip_gradient
+from SyntheXLib.training.validation import ValidationMetrics
+
+Randomization = Callable[[XrayBatch], XrayBatch]
+
+
+def prepare_batch(batch: XrayBatch | SyntheXError, device: torch.device, non_blocking: bool, randomization: Randomization | None) -> Any:
+    """Bring a batch to the device, randomise it there, and split it into the network's input and the truth.
+
+    Raises
+    ------
+    SyntheXError
+        When the loader could not read the batch.
+    """
+    if isinstance(batch, SyntheXError):
+        raise batch
+    batch = XrayBatch(*(tensor.to(device, non_blocking=non_blocking) for tensor in batch))
+    if randomization is not None:
+        batch = randomization(batch)
+    return normalize(batch.image), Targets(batch.labels, batch.landmarks, batch.visible)
+
+
+class MixedPrecision:
+    """MONAI inferer that pads and crops, and computes in bfloat16 if wanted (MONAI's own switch knows CUDA alone).
+
+    bfloat16 has the range of float32, so gradients need no scaling.
+    """
+
+    def __init__(self, device: torch.device, enabled: bool) -> None:
+        self.device = device
+        self.enabled = enabled
+
+    def __call__(self, images: Tensor, network: nn.Module) -> NetworkOutput:
+        """Run the network."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.enabled):
+            return forward_any_size(network, images)
+
+
+def make_trainer(
+    network: nn.Module,
+    optimizer: Optimizer,
+    loss: TaskLoss,
+    loader: DataLoader[XrayBatch],
+    epochs: int,
+    device: torch.device,
+    *,
+    bfloat16: bool,
+    randomization: Randomization | None,
+    longest_gradient: float | None,
+) -> SupervisedTrainer:
+    """Engine that learns; its caller adds what happens between iterations and epochs."""
+    trainer = SupervisedTrainer(
+        device=device,
+        max_epochs=epochs,
+        train_data_loader=loader,
+        network=network,
+        optimizer=optimizer,
+        loss_function=loss,
+        non_blocking=device.type == "cuda",
+        prepare_batch=prepare_batch,
+        to_kwargs={"randomization": randomization},
+        inferer=MixedPrecision(device, bfloat16),  # type: ignore[arg-type]
+        decollate=False,
+        optim_set_to_none=True,
+    )
+    trainer.add_event_handler(IterationEvents.BACKWARD_COMPLETED, lambda: clip_gradient(network.parameters(), longest_gradient))
+    return trainer
+
+
+def make_evaluator(
+    network: nn.Module, metrics: ValidationMetrics, loader: DataLoader[XrayBatch], device: torch.device, *, bfloat16: bool
+) -> SupervisedEvaluator:
+    """Engine that measures on images as they are; results in ``state.metrics``."""
+    evaluator = SupervisedEvaluator(
+        device=device,
+        val_data_loader=loader,
+        network=network,
+        non_blocking=device.type == "cuda",
+        prepare_batch=prepare_batch,
+        to_kwargs={"randomization": None},
+        inferer=MixedPrecision(device, bfloat16),  # type: ignore[arg-type]
+        decollate=False,
+    )
+    metrics.attach(evaluator, "validation")
+    return evaluator

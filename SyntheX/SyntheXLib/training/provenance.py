@@ -1,0 +1,75 @@
+"""What a model file and a checkpoint say of where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ignite
+import monai
+import numpy as np
+import torch
+
+import SyntheXLib
+from SyntheXLib.datasets.format import read_header, sidecar_path
+from SyntheXLib.networks.heatmaps import heatmap_sigma_px
+from SyntheXLib.networks.model_file import ModelDescription
+from SyntheXLib.training.config import TrainingConfig
+from SyntheXLib.training.data import XraySource, XrayTensors
+
+
+def source_checksum(folder: Path | str) -> str:
+    """SHA-256 over what the header says (versions left out) and the checksums of all shards: the same for a copy and for a twin."""
+    folder = Path(folder)
+    header = read_header(folder)
+    content = header.to_dict()
+    content.pop("versions")
+    shards = [json.loads(sidecar_path(folder, shard).read_text(encoding="utf-8"))["sha256"] for shard in range(header.shard_count)]
+    return hashlib.sha256(json.dumps([content, shards], sort_keys=True).encode()).hexdigest()
+
+
+def describe_sources(sources: Sequence[XraySource]) -> dict[str, Any]:
+    """Number of images and checksum of each data set, by its place; folders are left out, they may move."""
+    return {f"data set {n + 1}": f"{len(source)} images, {source_checksum(source.folder)}" for n, source in enumerate(sources)}
+
+
+def describe_model(config: TrainingConfig, data: XrayTensors, epoch: int, images: int) -> ModelDescription:
+    """Description of the network after `epoch` epochs on `images` images."""
+    task = data.task
+    near, far = task.poses.source_to_isocenter_mm
+    detector = getattr(data.sources[0], "source_to_detector_mm", None)
+    return ModelDescription(
+        size=config.size,
+        image_size=data.shape,
+        pixel_spacing_mm=data.pixel_spacing_mm,
+        task=task.to_dict(),
+        heatmap_sigma_px=heatmap_sigma_px(task.heatmap_sigma_mm, data.pixel_spacing_mm),
+        source_to_detector_mm=None if detector is None else float(detector),
+        source_to_isocenter_mm=near if near == far else None,
+        training={
+            "datasets": [
+                {"folder": str(source.folder), "images": len(source), "checksum": source_checksum(source.folder)} for source in data.sources
+            ],
+            "images": images,
+            "epoch": epoch,
+            "start": "random",
+            "config": config.to_dict(),
+            "versions": versions(),
+        },
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the result depends on."""
+    return {
+        "synthex": SyntheXLib.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "monai": monai.__version__,
+        "ignite": ignite.__version__,
+        "numpy": np.__version__,
+    }
