@@ -38,7 +38,7 @@ demo: $(READY)
 	$(SYNTHEX) sample pelvis
 	$(SYNTHEX) simulate --task hip --sample pelvis --count 1500 --image-size 128 --seed 1 --out $(OUT)/train --resume
 	$(SYNTHEX) simulate --task hip --sample pelvis --count 150 --image-size 128 --seed 2 --out $(OUT)/held_out --resume
-	$(SYNTHEX) train $(OUT)/train --epochs 12 --out $(OUT)/run
+	$(SYNTHEX) train $(OUT)/train --epochs 12 --validation-fraction 0.05 --out $(OUT)/run
 	$(SYNTHEX) infer $(OUT)/run/model.pt $(OUT)/held_out --out $(OUT)/predictions
 	$(SYNTHEX) evaluate $(OUT)/predictions $(OUT)/held_out --out $(OUT)/report
 

@@ -1,5 +1,6 @@
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +156,20 @@ def test_a_claim_of_another_machine_is_respected_until_it_is_old(tmp_path: Path)
     assert not claim.take()
     os.utime(claim.path, (time.time() - 3600,) * 2)
     assert claim.take()
+
+
+def test_a_task_without_landmarks_can_be_stored(tmp_path: Path) -> None:
+    write_header(tmp_path, header(task=replace(HIP, landmarks=()), count=2))
+    bare = {**sample(0), names.LANDMARK: np.zeros((0, 2), np.float32), names.LANDMARK_VISIBLE: np.zeros(0, bool)}
+    write_shard(tmp_path, 0, 0, [bare, bare], 1.0)
+    assert XrayDataset(tmp_path)[1].landmarks.shape == (0, 2)
+
+
+def test_the_checksum_is_that_of_the_content(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    twin = tmp_path_factory.mktemp("twin")
+    write_header(twin, header(versions={"synthex": "other"}))
+    write_shard(twin, 0, 0, [sample(i) for i in range(3)], 99.0)
+    write_shard(twin, 1, 3, [sample(i) for i in range(3, 5)], 99.0)
+    assert XrayDataset(twin).checksum() == XrayDataset(folder).checksum()
+    write_shard(twin, 1, 3, [sample(i) for i in range(4, 6)], 99.0)
+    assert XrayDataset(twin).checksum() != XrayDataset(folder).checksum()

@@ -16,7 +16,7 @@ from SyntheXLib.evaluation import examples, figures
 from SyntheXLib.evaluation.evaluate import EvaluationResult, evaluate
 from SyntheXLib.evaluation.results import angle_from_ap, compare, split_masks
 from SyntheXLib.files import sha256
-from SyntheXLib.inference.predictions import FORMAT, Prediction, PredictionWriter, dataset_identity, open_predictions
+from SyntheXLib.inference.predictions import FORMAT, Prediction, PredictionWriter, open_predictions
 from SyntheXLib.scene.poses import CArmPose
 
 
@@ -48,7 +48,7 @@ def write_predictions(
         "threshold": 0.9,
         "device": "cpu",
         "versions": {"python": "3"},
-        "dataset": {"path": str(dataset.folder), **dataset_identity(dataset)},
+        "dataset": {"path": str(dataset.folder), "checksum": dataset.checksum()},
         "count": count,
         "heatmaps": False,
         "arrays": {"file": "predictions.h5", "sha256": sha256(folder / "predictions.h5")},
@@ -275,7 +275,7 @@ def test_broken_predictions_are_refused_in_one_sentence(shifted: tuple[Path, Pat
 def test_predictions_of_fewer_images_are_refused(tmp_path: Path):
     short, whole = toy_dataset(tmp_path / "short", count=3), toy_dataset(tmp_path / "whole", count=4)
     predictions = write_predictions(tmp_path / "predictions", short)
-    edit(predictions, dataset={"path": "x", **dataset_identity(whole)})
+    edit(predictions, dataset={"path": "x", "checksum": whole.checksum()})
     with pytest.raises(SyntheXError, match="of 3 images, expected 4"):
         evaluate(predictions, tmp_path / "whole", tmp_path / "out")
 

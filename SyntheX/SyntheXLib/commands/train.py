@@ -12,6 +12,8 @@ _SETTINGS: tuple[tuple[str, str, type, str], ...] = (
     ("--optimizer", "optimizer", str, "adamw or sgd"),
     ("--learning-rate", "learning_rate", float, "learning rate"),
     ("--heatmap-loss", "heatmap_loss", str, "ncc, mse or mse-scaled"),
+    ("--landmark-weight", "landmark_weight", float, "weight of the heatmap loss against the Dice loss"),
+    ("--validation-fraction", "validation_fraction", float, "share of the images kept for validation where no data set is named for it"),
     ("--randomization", "randomization", str, "domain randomisation: none or regular"),
     ("--image-size", "image_size", int, "pixels a side that images are resized to (default: as they are)"),
     ("--precision", "precision", str, "float32, or bfloat16 on GPUs"),
@@ -33,7 +35,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("datasets", nargs="+", metavar="DATASET", help="folders to train on, all of one task")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the run: checkpoints, log.csv, models")
-    parser.add_argument("--validation", metavar="FOLDER", help="data set to validate on (default: a tenth of the images)")
+    parser.add_argument(
+        "--validation", metavar="FOLDER", help="data set to validate on (default: a share of the images, see --validation-fraction)"
+    )
     parser.add_argument("--preset", default="ours", help="settings to start from: ours, paper-text or released-code (default: ours)")
     parser.add_argument("--restart", action="store_true", help="begin anew even if the folder holds an interrupted run")
     settings = parser.add_argument_group("settings (default: the preset's)")

@@ -6,6 +6,7 @@ last: a shard with its sidecar is valid, all else is leftover.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from dataclasses import asdict, dataclass, field
@@ -126,6 +127,22 @@ def read_header(folder: Path | str) -> DatasetHeader:
         return DatasetHeader(**{**values, "specimens": tuple(values["specimens"])})
     except (KeyError, TypeError) as error:
         raise SyntheXError(f"{path}: expected the keys of a data set header, found a problem with {error}.") from error
+
+
+def content_checksum(folder: Path | str) -> str:
+    """SHA-256 over what the header says (versions left out) and the checksums of all shards: the same for a copy and for a twin.
+
+    Raises
+    ------
+    SyntheXError
+        When the data set is not whole.
+    """
+    folder = Path(folder)
+    header = read_header(folder)
+    content = header.to_dict()
+    content.pop("versions")
+    shards = [check_shard(folder, shard)["sha256"] for shard in range(header.shard_count)]
+    return hashlib.sha256(json.dumps([content, shards], sort_keys=True).encode()).hexdigest()
 
 
 def shard_path(folder: Path, shard: int) -> Path:

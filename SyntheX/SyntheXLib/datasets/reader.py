@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from SyntheXLib.datasets import format as names
-from SyntheXLib.datasets.format import check_shard, read_header, shard_path
+from SyntheXLib.datasets.format import check_shard, content_checksum, read_header, shard_path
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.files import sha256
 
 
 @dataclass
@@ -96,8 +95,8 @@ class XrayDataset:
         return float(self._parameters(index)["source_to_isocenter_mm"])
 
     def checksum(self) -> str:
-        """SHA-256 of ``dataset.json``: the same for data sets made with the same settings by the same software."""
-        return sha256(self.folder / names.HEADER_FILE)
+        """See `format.content_checksum`."""
+        return content_checksum(self.folder)
 
     def __len__(self) -> int:
         return self.header.count

@@ -126,7 +126,7 @@ def write_shard(folder: Path, shard: int, first: int, samples: Sequence[Mapping[
                 continue
             values = np.stack([sample[name] for sample in samples])
             # One image a chunk, no filter: any image is one read.
-            file.create_dataset(name, data=values, chunks=(1, *values.shape[1:]))
+            file.create_dataset(name, data=values, chunks=(1, *values.shape[1:]) if values.size else None)
     sidecar = {
         "shard": shard,
         "first": first,

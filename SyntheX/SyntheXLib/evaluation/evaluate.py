@@ -13,7 +13,7 @@ from SyntheXLib.evaluation.report import write_report
 from SyntheXLib.evaluation.results import ImageResults, Progress, compare
 from SyntheXLib.evaluation.summary import Summary, summarize, terminal_table
 from SyntheXLib.inference.outputs import versions, write_csv, write_json
-from SyntheXLib.inference.predictions import PredictionFolder, dataset_identity, open_predictions
+from SyntheXLib.inference.predictions import PredictionFolder, open_predictions
 
 if TYPE_CHECKING:
     from SyntheXLib.datasets.reader import XrayDataset
@@ -91,7 +91,7 @@ def evaluate(
         {
             **summary.to_dict(),
             "task": results.task.name,
-            "dataset": {"path": str(dataset.folder.resolve()), **dataset_identity(dataset)},
+            "dataset": {"path": str(dataset.folder.resolve()), "checksum": dataset.checksum()},
             "pixel_spacing_mm": dataset.pixel_spacing_mm,
             "predictions": {"path": str(predictions.folder.resolve()), **source},
             "versions": versions(),
@@ -102,13 +102,12 @@ def evaluate(
 
 
 def _check_dataset(predictions: PredictionFolder, dataset: "XrayDataset") -> None:
-    wanted, found = predictions.description["dataset"], dataset_identity(dataset)
-    for key in found:
-        if wanted[key] != found[key]:
-            raise SyntheXError(
-                f"{predictions.folder} holds predictions for another data set: expected the one that was at {wanted['path']} ("
-                f"{key} {wanted[key][:12]}), found {dataset.folder} ({found[key][:12]})."
-            )
+    wanted, found = predictions.description["dataset"], dataset.checksum()
+    if wanted["checksum"] != found:
+        raise SyntheXError(
+            f"{predictions.folder} holds predictions for another data set: expected the one that was at {wanted['path']} "
+            f"(checksum {wanted['checksum'][:12]}), found {dataset.folder} ({found[:12]})."
+        )
 
 
 def _cell(value: float, digits: int = 4) -> str:

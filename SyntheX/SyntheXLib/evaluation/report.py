@@ -186,7 +186,7 @@ def _examples(examples: Sequence[Example], task: Task) -> str:
     legend = [_swatch(s.color) + html.escape(s.name.replace("_", " ")) for s in task.structures]
     if task.landmarks:
         legend += [f"{_CROSS}predicted landmark (faint: below the threshold)", f"{_CIRCLE}true landmark"]
-        legend.append(f"{_swatch(HEAT)}heatmaps")
+        legend.append(f"{_swatch(HEAT)}heatmaps, each as strong as its confidence")
     parts = []
     for example in examples:
         tiles = [("truth", example.truth), ("prediction", example.prediction)]

@@ -18,7 +18,6 @@ from SyntheXLib.inference.predictions import (
     FORMAT,
     LANDMARKS,
     PredictionWriter,
-    dataset_identity,
     is_complete,
 )
 from SyntheXLib.inference.predictor import Predictor
@@ -83,7 +82,7 @@ def predict_dataset(
     _check_batch(batch)
     out_folder = Path(out_folder)
     dataset = XrayDataset(Path(dataset_folder))
-    identity = dataset_identity(dataset)
+    identity = {"checksum": dataset.checksum()}
     wanted = {
         "format": FORMAT,
         "kind": "dataset",

@@ -5,7 +5,6 @@ they are: the model and the data set with their checksums, task, settings, versi
 without a matching ``predictions.json`` is leftover and is written anew.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from SyntheXLib.datasets.format import check_shard
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import sha256
 from SyntheXLib.tasks.task import Task
 
 if TYPE_CHECKING:
-    from SyntheXLib.datasets.reader import XrayDataset
+    pass
 
 #: Confidence above which a landmark counts as found ("activated"); the paper's tables use it.
 CONFIDENCE_THRESHOLD = 0.9
@@ -45,7 +43,7 @@ class Prediction:
     confidence
         (L,) float32, ncc of the heatmap round its peak with the ideal peak, -1..1.
     heat
-        (H, W) uint8, for pictures: the highest of the heatmaps, each scaled so that its peak is its confidence, 255 = 1.
+        (H, W) uint8, for pictures: the highest of the heatmaps, each squared and scaled so that its peak is its confidence.
     heatmaps
         (L, h, w) float16 on the network's grid; None unless asked for.
     """
@@ -147,17 +145,6 @@ class PredictionFolder:
 
         with h5py.File(self.folder / ARRAYS, "r") as file:
             return file["mask"][n], file["heat"][n].astype(np.float32) / 255
-
-
-def dataset_identity(dataset: "XrayDataset") -> dict[str, str]:
-    """What decides whether two data sets are the same: ``checksum`` of the header, ``shards`` of all shards' checksums together.
-
-    The shards count too, because a data set made again from the same header by changed software has the same header.
-    """
-    digest = hashlib.sha256()
-    for shard in range(dataset.header.shard_count):
-        digest.update(check_shard(dataset.folder, shard)["sha256"].encode())
-    return {"checksum": dataset.checksum(), "shards": digest.hexdigest()}
 
 
 def read_description(folder: Path | str) -> dict[str, Any] | None:

@@ -151,7 +151,8 @@ class Predictor:
     def _heat(self, maps: "Tensor", confidence: NDArray[np.float32], grid: NetworkGrid) -> NDArray[np.uint8]:
         """(B, L, h, w) heatmaps -> (B, *shape), the highest of them, 255 = 1, each scaled so that its peak is as high as its confidence.
 
-        The scale of a heatmap says nothing: the ncc loss leaves it and the background's level open.
+        The scale of a heatmap says nothing: the ncc loss leaves it and the background's level open. Squared, so that peaks stand out from
+        the broad shoulders of an unsure map.
         """
         import torch
 
@@ -159,7 +160,7 @@ class Predictor:
             return np.zeros((maps.shape[0], *grid.shape), np.uint8)
         background = maps.flatten(-2).median(-1).values[..., None, None]
         height = (maps.amax((-2, -1), keepdim=True) - background).clamp_min(1e-12)
-        scaled = (maps - background) / height * torch.from_numpy(confidence).clamp(0, 1)[..., None, None]
+        scaled = ((maps - background) / height).clamp(0, 1).square() * torch.from_numpy(confidence).clamp(0, 1)[..., None, None]
         highest = grid.restore(scaled.amax(dim=1, keepdim=True))[:, 0]
         heat: NDArray[np.uint8] = (highest.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
         return heat

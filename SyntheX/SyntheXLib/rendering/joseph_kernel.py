@@ -157,8 +157,10 @@ def _march(
 
         upper, lower = (_along_row(f, plane_values, index, part_p, live) for index in (cell, cell + row_stride))
         value = f.multiply_add(lower - upper, part_q, upper)
-        nearest = cell + (part_p >= 0.5).to(I32) + f.select(part_q >= 0.5, row_stride, 0)
-        hits.value = hits.value | f.gather(f.offset(plane_labels, nearest, label_kind), I32, live, label_bytes)
+        for half in (-0.5, 0.5):  # where the ray enters and where it leaves the plane's layer of voxels
+            voxel_p, voxel_q = _voxel(f, a, "p", p, slope_p, half), _voxel(f, a, "q", q, slope_q, half)
+            voxel = f.offset(plane_labels, voxel_q * row_stride + voxel_p, label_kind)
+            hits.value = hits.value | f.gather(voxel, I32, live, label_bytes)
 
         _add(sums[0], value)  # lanes that are not live hold zero
         _add(counts[0], f.select(live, 1.0, 0.0))
@@ -168,6 +170,11 @@ def _march(
             _add(count, f.select(above, 1.0, 0.0))
     found = hits.value if wide_labels else hits.value & 0xFFFF
     return [v.value for v in sums], [v.value for v in counts], found
+
+
+def _voxel(f: Function, a: dict[str, Value], axis: str, coordinate: Value, slope: Value, half: float) -> Value:
+    """Nearest voxel half a plane before or behind a coordinate, not beyond the volume."""
+    return (f.minimum(f.multiply_add(slope, half, coordinate), a[f"last_{axis}"]) + 0.5).to(I32)
 
 
 def _pointer(f: Function, address: Value) -> Value:

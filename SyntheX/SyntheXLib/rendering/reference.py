@@ -1,8 +1,8 @@
 """The oracle: Joseph's method written plainly in numpy, double precision. Every kernel is held against it.
 
 Joseph (IEEE Trans. Med. Imaging 1, 1982): follow the ray from plane to plane of voxels across its dominant axis, interpolate bilinearly in
-each plane, weight by the distance between planes along the ray. The class of a sample is that of its interpolated value; its label that of
-the nearest voxel in the plane.
+each plane, weight by the distance between planes along the ray. The class of a sample is that of its interpolated value. Labels are
+read from the voxels in which the ray enters and leaves each layer of voxels, so that thin sheets of bone do not slip through.
 """
 
 from __future__ import annotations
@@ -88,4 +88,8 @@ class ReferenceRenderer:
             kind = np.searchsorted(self.cuts, hu, side="right")
             path[kind, place] += length  # every ray occurs once in `place`
             total[kind, place] += length * hu
-            hits[place] |= labels[plane][iy + (fy >= 0.5), ix + (fx >= 0.5)]
+            slope_x, slope_y = (steps[live, :2] / steps[live, 2:]).T
+            for half in (-0.5, 0.5):
+                voxel_x = np.minimum(x + half * slope_x + 0.5, size_p - 0.5).astype(int)
+                voxel_y = np.minimum(y + half * slope_y + 0.5, size_q - 0.5).astype(int)
+                hits[place] |= labels[plane][voxel_y, voxel_x]

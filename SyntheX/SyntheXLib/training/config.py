@@ -70,7 +70,8 @@ class TrainingConfig:
     heatmap_loss
         ``"ncc"``, ``"mse"`` or ``"mse-scaled"``, see `networks.losses.HeatmapLoss`.
     segmentation_weight, landmark_weight
-        Factors of the Dice and of the heatmap loss.
+        Factors of the Dice and of the heatmap loss. Ours is 1 to 3: on 1,500 views of the sample pelvis at 128 px (small, 6 epochs, one
+        seed) the median landmark error fell from 14.3 to 9.7 mm against 1 to 1, the mean Dice from 0.81 to 0.79.
     clip_gradient
         Longest gradient (its norm over all weights); None does not limit it.
     randomization
@@ -109,7 +110,7 @@ class TrainingConfig:
     warmup_epochs: float = 0.5
     heatmap_loss: str = "ncc"
     segmentation_weight: float = 1.0
-    landmark_weight: float = 1.0
+    landmark_weight: float = 3.0
     clip_gradient: float | None = 1.0
     randomization: str = "regular"
     image_size: int | None = None
@@ -205,6 +206,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.1,
         "weight_decay": 1e-5,
         "heatmap_loss": "mse",
+        "landmark_weight": 1.0,
         "clip_gradient": None,
     },
     "released-code": {
@@ -217,6 +219,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decay_every": 2,
         "decay_after": 2,
         "heatmap_loss": "ncc",
+        "landmark_weight": 1.0,
         "clip_gradient": None,
     },
 }

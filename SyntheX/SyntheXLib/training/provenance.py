@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ignite
@@ -15,26 +12,16 @@ import numpy as np
 import torch
 
 import SyntheXLib
-from SyntheXLib.datasets.format import read_header, sidecar_path
+from SyntheXLib.datasets.format import content_checksum
 from SyntheXLib.networks.heatmaps import heatmap_sigma_px
 from SyntheXLib.networks.model_file import ModelDescription
 from SyntheXLib.training.config import TrainingConfig
 from SyntheXLib.training.data import XraySource, XrayTensors
 
 
-def source_checksum(folder: Path | str) -> str:
-    """SHA-256 over what the header says (versions left out) and the checksums of all shards: the same for a copy and for a twin."""
-    folder = Path(folder)
-    header = read_header(folder)
-    content = header.to_dict()
-    content.pop("versions")
-    shards = [json.loads(sidecar_path(folder, shard).read_text(encoding="utf-8"))["sha256"] for shard in range(header.shard_count)]
-    return hashlib.sha256(json.dumps([content, shards], sort_keys=True).encode()).hexdigest()
-
-
 def describe_sources(sources: Sequence[XraySource]) -> dict[str, Any]:
     """Number of images and checksum of each data set, by its place; folders are left out, they may move."""
-    return {f"data set {n + 1}": f"{len(source)} images, {source_checksum(source.folder)}" for n, source in enumerate(sources)}
+    return {f"data set {n + 1}": f"{len(source)} images, {content_checksum(source.folder)}" for n, source in enumerate(sources)}
 
 
 def describe_model(config: TrainingConfig, data: XrayTensors, epoch: int, images: int) -> ModelDescription:
@@ -52,7 +39,8 @@ def describe_model(config: TrainingConfig, data: XrayTensors, epoch: int, images
         source_to_isocenter_mm=near if near == far else None,
         training={
             "datasets": [
-                {"folder": str(source.folder), "images": len(source), "checksum": source_checksum(source.folder)} for source in data.sources
+                {"folder": str(source.folder), "images": len(source), "checksum": content_checksum(source.folder)}
+                for source in data.sources
             ],
             "images": images,
             "epoch": epoch,
