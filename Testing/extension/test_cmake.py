@@ -75,8 +75,8 @@ def test_the_installed_library_imports_from_the_install_folder_alone(source: Pat
 
 def test_a_new_file_of_the_library_is_installed_without_a_change_of_cmake(source: Path) -> None:
     install(source)
-    (source / "SyntheX/SyntheXLib/tasks/added_later.py").write_text("")
-    (source / "SyntheX/SyntheXLib/tasks/added_later.toml").write_text("")
+    (source / "SyntheX/SyntheXLib/tasks/added_later.py").write_text("", encoding="utf-8")
+    (source / "SyntheX/SyntheXLib/tasks/added_later.toml").write_text("", encoding="utf-8")
     build, prefix = source.parent / "build", source.parent / "again"
     for done in (cmake("--build", build), cmake("--install", build, "--prefix", prefix)):
         assert done.returncode == 0, done.stdout + done.stderr
@@ -91,7 +91,7 @@ def test_a_listed_file_that_is_missing_stops_the_configure(source: Path) -> None
 
 
 def test_a_file_of_a_kind_that_no_list_takes_stops_the_configure(source: Path) -> None:
-    (source / "SyntheX/SyntheXLib/tasks/table.xlsx").write_text("")
+    (source / "SyntheX/SyntheXLib/tasks/table.xlsx").write_text("", encoding="utf-8")
     done = configure(source)
     assert done.returncode != 0
     assert "present but unlisted: SyntheXLib/tasks/table.xlsx" in done.stderr
@@ -99,16 +99,16 @@ def test_a_file_of_a_kind_that_no_list_takes_stops_the_configure(source: Path) -
 
 def test_two_modules_with_a_file_of_one_name_stop_the_configure(source: Path) -> None:
     (source / "SyntheXInfer/SyntheXTrainLib").mkdir()
-    (source / "SyntheXInfer/SyntheXTrainLib/logic.py").write_text("")
+    (source / "SyntheXInfer/SyntheXTrainLib/logic.py").write_text("", encoding="utf-8")
     lists = source / "SyntheXInfer/CMakeLists.txt"
-    lists.write_text(lists.read_text().replace("${MODULE_NAME}Lib/*.py", "*Lib/*.py"))
+    lists.write_text(lists.read_text(encoding="utf-8").replace("${MODULE_NAME}Lib/*.py", "*Lib/*.py"))
     done = configure(source)
     assert done.returncode != 0
     assert "SyntheXTrainLib/logic.py is also a file of SyntheXTrain" in done.stderr
 
 
 def test_metadata_that_the_catalog_reads_stands_on_one_line_each() -> None:
-    text = (ROOT / "CMakeLists.txt").read_text()
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     values = dict(re.findall(r'^set\(EXTENSION_(\w+) "([^"]+)"\)$', text, re.MULTILINE))
     assert re.search(r"^project\(SyntheX\)$", text, re.MULTILINE)
     assert values["DEPENDS"] == "PyTorch"

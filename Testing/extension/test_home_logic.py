@@ -40,7 +40,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sample.SampleCase:
     assert case.landmarks is not None
     write_markups(case.landmarks, {"FH-l": POINT})
     lines = ["LabelValue,Name,Color_R,Color_G,Color_B,Color_A", "1,hip_right,250,10,20,255", "2,hip_left,30,240,40,255"]
-    case.label_names.write_text("\n".join(lines) + "\n")
+    case.label_names.write_text("\n".join(lines) + "\n", encoding="utf-8")
     monkeypatch.setattr(sample, "fetch_sample", lambda name: case)
     return case
 
@@ -92,7 +92,7 @@ def test_removing_samples_removes_what_the_library_keeps(tmp_path: Path, monkeyp
 
 
 def test_every_package_that_the_project_needs_is_looked_for() -> None:
-    project = tomllib.loads(PYPROJECT.read_text())["project"]
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     needed = {re.split(r"[<>=~\[ ]", line)[0] for line in project["dependencies"] + project["optional-dependencies"]["train"]}
     assert set(PACKAGES) == needed - {"numpy", "SimpleITK"}
 

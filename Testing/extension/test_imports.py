@@ -51,7 +51,7 @@ def test_the_logics_import_and_start_without_pip_packages() -> None:
 
 def imported(path: Path, names: str) -> list[str]:
     """Lines of a file that import one of the top-level names (a regular expression)."""
-    return [match.group() for match in re.finditer(rf"^\s*(import|from) ({names})\b.*$", path.read_text(), re.MULTILINE)]
+    return [match.group() for match in re.finditer(rf"^\s*(import|from) ({names})\b.*$", path.read_text(encoding="utf-8"), re.MULTILINE)]
 
 
 def test_the_logics_import_neither_qt_nor_the_scripted_module_classes() -> None:
@@ -67,4 +67,4 @@ def test_the_library_imports_neither_slicer_nor_qt_nor_a_logic() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_file_stays_short(module: str) -> None:
-    assert len((ROOT / module / f"{module}.py").read_text().splitlines()) <= 150
+    assert len((ROOT / module / f"{module}.py").read_text(encoding="utf-8").splitlines()) <= 150

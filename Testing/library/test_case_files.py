@@ -93,9 +93,9 @@ def test_names_of_labels_are_used_where_they_are_given(hip_phantom: CaseFiles, t
     image.CopyInformation(labels)
     sitk.WriteImage(image, str(tmp_path / "labels.nii.gz"))
     names = ["Left Hip-Bone", "hip_right", "vertebrae L3", "S1", "left femur", "RIGHT_FEMUR"]
-    (tmp_path / "names.csv").write_text("number,name\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names, 1)))
+    (tmp_path / "names.csv").write_text("number,name\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names, 1)), encoding="utf-8")
     (tmp_path / "names.ctbl").write_text(
-        "# colours\n" + "".join(f"{n} {name.replace(' ', '_')} 10 20 30 255\n" for n, name in enumerate(names, 1))
+        "# colours\n" + "".join(f"{n} {name.replace(' ', '_')} 10 20 30 255\n" for n, name in enumerate(names, 1)), encoding="utf-8"
     )
     expected = load_specimen(hip_phantom, HIP)
     for table in ("names.csv", "names.ctbl"):
@@ -156,7 +156,7 @@ def no_ct(case: CaseFiles, folder: Path) -> CaseFiles:
 
 
 def text_as_ct(case: CaseFiles, folder: Path) -> CaseFiles:
-    (folder / "text.nii.gz").write_text("not an image")
+    (folder / "text.nii.gz").write_text("not an image", encoding="utf-8")
     return replace(case, ct=folder / "text.nii.gz")
 
 
@@ -166,7 +166,7 @@ def empty_folder(case: CaseFiles, folder: Path) -> CaseFiles:
 
 
 def no_names(case: CaseFiles, folder: Path) -> CaseFiles:
-    (folder / "names.csv").write_text("hello\n")
+    (folder / "names.csv").write_text("hello\n", encoding="utf-8")
     return replace(case, label_names=folder / "names.csv")
 
 

@@ -122,4 +122,4 @@ def test_an_interrupt_is_told_and_what_is_finished_stays(
     assert main(["simulate", *case_options(hip_phantom), *options]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert sorted(p.name for p in (out / "shards").iterdir()) == ["00000.h5", "00000.json"]
-    assert json.loads((out / "dataset.json").read_text())["count"] == 4
+    assert json.loads((out / "dataset.json").read_text(encoding="utf-8"))["count"] == 4

@@ -104,7 +104,7 @@ def test_another_data_set_is_not_continued(folder: Path, change: dict, expected:
     [("{", "not valid JSON"), ('{"schema": 99}', "expected data set schema 1, found 99"), ('{"schema": 1}', "header")],
 )
 def test_a_damaged_header_is_told(tmp_path: Path, text: str, expected: str) -> None:
-    (tmp_path / names.HEADER_FILE).write_text(text)
+    (tmp_path / names.HEADER_FILE).write_text(text, encoding="utf-8")
     with pytest.raises(SyntheXError, match=expected):
         XrayDataset(tmp_path)
 
@@ -138,8 +138,8 @@ def test_a_claim_is_exclusive_until_its_owner_is_gone(tmp_path: Path) -> None:
     assert first.take() and not second.take()
     first.release()
     assert second.take()
-    claim = json.loads(second.path.read_text())
-    second.path.write_text(json.dumps({**claim, "pid": 2**22 + 1}))  # no process has this number
+    claim = json.loads(second.path.read_text(encoding="utf-8"))
+    second.path.write_text(json.dumps({**claim, "pid": 2**22 + 1}), encoding="utf-8")  # no process has this number
     leftover = shard_path(tmp_path, 0).with_name(".00000.99.part.h5")
     leftover.touch()
     assert ShardClaim(tmp_path, 0).take()
@@ -152,7 +152,7 @@ def test_a_claim_of_another_machine_is_respected_until_it_is_old(tmp_path: Path)
 
     claim = ShardClaim(tmp_path, 0)
     claim.path.parent.mkdir()
-    claim.path.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    claim.path.write_text(json.dumps({"host": "elsewhere", "pid": 1}), encoding="utf-8")
     assert not claim.take()
     os.utime(claim.path, (time.time() - 3600,) * 2)
     assert claim.take()

@@ -244,6 +244,8 @@ def test_the_shipped_landmarks_of_the_sample_pelvis_come_out_again(tmp_path):
     shipped = SAMPLES["pelvis"].landmarks
     for name, point in read_markups(shipped).items():
         np.testing.assert_allclose(read_markups(out)[name], point, atol=0.05)
-    descriptions = [[p["description"] for p in json.loads(path.read_text())["markups"][0]["controlPoints"]] for path in (out, shipped)]
+    descriptions = [
+        [p["description"] for p in json.loads(path.read_text(encoding="utf-8"))["markups"][0]["controlPoints"]] for path in (out, shipped)
+    ]
     assert descriptions[0] == descriptions[1]
     assert all((pictures / name).stat().st_size < 200_000 for name in ("landmarks_bones.png", "landmarks_ct.png"))

@@ -103,7 +103,7 @@ def write_shard(folder: Path, shard: int, samples: list[dict]) -> None:
         for name in samples[0]:
             values = [sample[name] if name != "parameters" else json.dumps(sample[name]) for sample in samples]
             file[name] = values if name == "parameters" else np.stack(values)
-    sidecar_path(folder, shard).write_text(json.dumps({"bytes": path.stat().st_size, "sha256": sha256(path)}))
+    sidecar_path(folder, shard).write_text(json.dumps({"bytes": path.stat().st_size, "sha256": sha256(path)}), encoding="utf-8")
 
 
 class ToyNetwork(torch.nn.Module):
@@ -209,7 +209,7 @@ def test_a_single_slice_and_a_grey_picture_in_three_channels_are_read(tmp_path: 
 
 def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path):
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
     holes = grey.astype(np.float32)
     holes[0, 0] = np.nan
     cases = {
@@ -378,10 +378,10 @@ def test_predictions_of_a_data_set_hold_every_image(tmp_path: Path, toy_model: P
         for n in range(5):
             np.testing.assert_array_equal(file["mask"][n], exclusive(dataset[n].mask))
         np.testing.assert_allclose(file["landmark"][0], toy_view(0)[2], atol=0.05)
-    with (tmp_path / "out" / "landmarks.csv").open() as file:
+    with (tmp_path / "out" / "landmarks.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10 and [r["landmark"] for r in rows[:2]] == ["C", "B"] and {r["activated"] for r in rows} == {"1"}
-    description = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    description = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
     assert description["dataset"]["checksum"] == dataset.checksum() and description["model"]["training"] == {"epoch": 3}
     assert open_predictions(tmp_path / "out").task == toy_task()
 
@@ -477,7 +477,7 @@ def test_image_files_get_masks_overlays_and_landmarks_and_bad_ones_are_listed(tm
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     good = [write(tmp_path / "one" / "view.png", log), write(tmp_path / "two" / "view.png", log)]
-    (tmp_path / "bad.png").write_text("no picture")
+    (tmp_path / "bad.png").write_text("no picture", encoding="utf-8")
     far = write(tmp_path / "far.nrrd", log, (500.0, 500.0))
     made = predict.predict_images(toy_model, [good[0], tmp_path / "bad.png", far, good[1]], tmp_path / "out", device="cpu")
     assert [p.parent.name for p in made.images] == ["one", "two"]
@@ -491,10 +491,10 @@ def test_image_files_get_masks_overlays_and_landmarks_and_bad_ones_are_listed(tm
     a, b = np.asarray(labels) == 2, bits == 2
     assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.75
     assert Image.open(tmp_path / "out" / "view_overlay.png").size == (1024, 1024)
-    with (tmp_path / "out" / "landmarks.csv").open() as file:
+    with (tmp_path / "out" / "landmarks.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4 and float(rows[0]["column"]) == pytest.approx(landmarks[0, 0], abs=0.75)
-    description = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    description = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
     assert description["kind"] == "images" and [Path(f["file"]).name for f in description["failed"]] == ["bad.png", "far.nrrd"]
     with pytest.raises(SyntheXError, match="of image files"):
         open_predictions(tmp_path / "out")

@@ -20,7 +20,7 @@ def fiducials(points, **keys):
 
 def json_file(folder, *markups):
     path = folder / "points.mrk.json"
-    path.write_text(json.dumps({"markups": markups}))
+    path.write_text(json.dumps({"markups": markups}), encoding="utf-8")
     return path
 
 
@@ -28,7 +28,7 @@ def json_file(folder, *markups):
 def test_written_points_are_in_the_declared_system_and_come_back_in_ras(tmp_path, system, stored):
     path = tmp_path / "out" / "hip.mrk.json"
     write_markups(path, {"FH-l": (1.25, 2.5, 3.75)}, coordinate_system=system, descriptions={"FH-l": "a note"})
-    markup = json.loads(path.read_text())["markups"][0]
+    markup = json.loads(path.read_text(encoding="utf-8"))["markups"][0]
     assert markup["coordinateSystem"] == system
     assert markup["controlPoints"][0]["position"] == stored
     assert markup["controlPoints"][0]["description"] == "a note"
@@ -38,8 +38,8 @@ def test_written_points_are_in_the_declared_system_and_come_back_in_ras(tmp_path
 def test_a_landmark_without_position_is_written_undefined_and_read_as_nan_in_its_place(tmp_path):
     path = tmp_path / "hip.mrk.json"
     write_markups(path, {"a": (1, 2, 3), "IOF-l": (np.nan, 0, 0), "b": (4, 5, 6)})
-    assert "NaN" not in path.read_text()
-    points = json.loads(path.read_text())["markups"][0]["controlPoints"]
+    assert "NaN" not in path.read_text(encoding="utf-8")
+    points = json.loads(path.read_text(encoding="utf-8"))["markups"][0]["controlPoints"]
     assert [point["positionStatus"] for point in points] == ["defined", "undefined", "defined"]
     landmarks = read_markups(path)
     assert list(landmarks) == ["a", "IOF-l", "b"]
@@ -81,7 +81,7 @@ def test_points_that_are_not_placed_are_nan_whatever_their_position(tmp_path):
 @pytest.mark.parametrize(("system", "expected"), [("LPS", (-1, -2, 3)), ("1", (-1, -2, 3)), ("RAS", (1, 2, 3)), ("0", (1, 2, 3))])
 def test_fcsv_is_read_in_both_systems(tmp_path, system, expected):
     path = tmp_path / "points.fcsv"
-    path.write_text(FCSV.format(system=system) + "1,1,2,3,0,0,0,1,1,1,0,ASIS-l,,\n")
+    path.write_text(FCSV.format(system=system) + "1,1,2,3,0,0,0,1,1,1,0,ASIS-l,,\n", encoding="utf-8")
     np.testing.assert_array_equal(read_markups(path)["ASIS-l"], expected)
 
 
@@ -93,7 +93,7 @@ def test_fcsv_of_slicer_5_tells_which_points_are_placed(tmp_path):
         "3,-7,-8,9,0,0,0,1,1,1,0,U,,,0,0",
         "4,-7,-8,9,0,0,0,1,1,1,0,M,,,3,0",
     )
-    path.write_text(FCSV.format(system="LPS") + "\n".join(rows) + "\n")
+    path.write_text(FCSV.format(system="LPS") + "\n".join(rows) + "\n", encoding="utf-8")
     landmarks = read_markups(path)
     np.testing.assert_array_equal(landmarks['B, "x"'], (4, 5, 6))
     assert np.isnan(landmarks["U"]).all() and np.isnan(landmarks["M"]).all()
@@ -118,7 +118,7 @@ def test_fcsv_of_slicer_5_tells_which_points_are_placed(tmp_path):
 )
 def test_what_is_no_landmark_file_is_told_in_one_sentence_that_names_it(tmp_path, name, content, told):
     path = tmp_path / name
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     with pytest.raises(SyntheXError) as error:
         read_markups(path)
     assert str(path) in str(error.value) and told in str(error.value)

@@ -59,7 +59,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_another_file_is_no_model(tmp_path: Path) -> None:
-    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "text.pt").write_text("hello", encoding="utf-8")
     with pytest.raises(SyntheXError, match=r"text\.pt is not a model file"):
         load_model(tmp_path / "text.pt")
     torch.save({"state_dict": {}}, tmp_path / "other.pt")

@@ -53,18 +53,18 @@ def write_predictions(
         "heatmaps": False,
         "arrays": {"file": "predictions.h5", "sha256": sha256(folder / "predictions.h5")},
     }
-    (folder / "predictions.json").write_text(json.dumps(description))
+    (folder / "predictions.json").write_text(json.dumps(description), encoding="utf-8")
     (folder / "landmarks.csv").touch()
     return folder
 
 
 def edit(folder: Path, **values: object) -> None:
     path = folder / "predictions.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -151,7 +151,7 @@ def test_tables_have_a_row_for_each_image_structure_and_landmark(evaluated: Eval
 
 def test_metrics_json_holds_all_numbers(shifted: tuple[Path, Path, Path]):
     evaluate(*shifted, threshold=0.96)
-    values = json.loads((shifted[2] / "metrics.json").read_text())
+    values = json.loads((shifted[2] / "metrics.json").read_text(encoding="utf-8"))
     assert values["images"] == 5 and values["threshold"] == 0.96 and values["pixel_spacing_mm"] == SPACING
     assert values["curve"]["at_threshold"]["count"] == 2 and values["curve"]["at_shares"]["1"]["count"] == 9
     assert values["curve"]["area_mm"] > 0 and values["dice"]["structures"]["bar"]["images"] == 5
@@ -217,10 +217,12 @@ def test_a_landmark_without_prediction_is_counted_as_a_failure_and_said(tmp_path
 def test_a_report_on_the_training_data_says_so(tmp_path: Path):
     dataset = toy_dataset(tmp_path / "data", count=3)
     predictions = write_predictions(tmp_path / "predictions", dataset)
-    assert "trained on this very data set" not in evaluate(predictions, tmp_path / "data", tmp_path / "out").report.read_text()
-    model = json.loads((predictions / "predictions.json").read_text())["model"]
+    assert "trained on this very data set" not in evaluate(predictions, tmp_path / "data", tmp_path / "out").report.read_text(
+        encoding="utf-8"
+    )
+    model = json.loads((predictions / "predictions.json").read_text(encoding="utf-8"))["model"]
     edit(predictions, model=model | {"training": {"datasets": [{"folder": str(tmp_path / "data"), "images": 3}]}})
-    assert "trained on this very data set" in evaluate(predictions, tmp_path / "data", tmp_path / "out").report.read_text()
+    assert "trained on this very data set" in evaluate(predictions, tmp_path / "data", tmp_path / "out").report.read_text(encoding="utf-8")
 
 
 def test_the_angle_from_ap_is_that_of_the_whole_rotation():

@@ -232,7 +232,7 @@ def log_of(monkeypatch, text):
     def run(command, folder, poll):
         assert not any("://" in part for part in command)  # where to look is the user's and pip's business
         assert command[:4] == [sys.executable, "-m", "pip", "download"] and "--no-deps" in command
-        (folder / "pip.log").write_text(text)
+        (folder / "pip.log").write_text(text, encoding="utf-8")
         return 1
 
     monkeypatch.setattr(pip_download, "_run", run)
@@ -264,15 +264,15 @@ def test_an_interrupted_wait_ends_the_child_and_its_children(tmp_path):
     )
 
     def poll():
-        if pids.exists() and pids.read_text():
+        if pids.exists() and pids.read_text(encoding="utf-8"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         pip_download._run([sys.executable, "-c", child], tmp_path, poll)
     if Path("/proc").exists():
-        grandchild = Path(f"/proc/{pids.read_text()}/stat")
+        grandchild = Path(f"/proc/{pids.read_text(encoding='utf-8')}/stat")
         deadline = time.monotonic() + 10
-        while grandchild.exists() and grandchild.read_text().split()[2] != "Z":  # a zombie until init collects it
+        while grandchild.exists() and grandchild.read_text(encoding="utf-8").split()[2] != "Z":  # a zombie until init collects it
             assert time.monotonic() < deadline, "the child's child still runs"
             time.sleep(0.05)
 

@@ -93,7 +93,8 @@ def test_a_killed_run_resumes_to_the_same_bytes_and_renders_nothing_twice(job: S
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"
         "module.write_shard = half\n"
-        "maker.make(1)\n"
+        "maker.make(1)\n",
+        encoding="utf-8",
     )
     (tmp_path / "job.pickle").write_bytes(__import__("pickle").dumps(job))
     child = subprocess.Popen([sys.executable, str(script), str(tmp_path / "job.pickle")], stdout=subprocess.PIPE, text=True)
@@ -140,7 +141,7 @@ def test_a_bad_case_is_told_before_anything_is_written(job: ShardJob, tmp_path: 
 
 def test_an_error_in_a_worker_reaches_the_caller(job: ShardJob, tmp_path: Path) -> None:
     text = tmp_path / "text.nii.gz"
-    text.write_text("not an image")
+    text.write_text("not an image", encoding="utf-8")
     with pytest.raises(SyntheXError, match="cannot be read"):
         run_local(replace(job, cases=(replace(job.cases[0], ct=text),)), workers=2)
 

@@ -32,10 +32,10 @@ def test_hip_has_the_papers_structures_and_landmarks_in_its_order() -> None:
 
 
 def changed(tmp_path: Path, old: str, new: str) -> Path:
-    text = task_files()["hip"].read_text()
+    text = task_files()["hip"].read_text(encoding="utf-8")
     assert old in text
     path = tmp_path / "changed.toml"
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
     return path
 
 

@@ -127,7 +127,7 @@ def test_a_run_leaves_model_best_log_settings_and_two_checkpoints(finished: Trai
     assert [path.name for path in find_checkpoints(folder)] == ["checkpoint-00002.pt", "checkpoint-00003.pt"]
     assert [row["epoch"] for row in log_of(folder)] == ["1", "2", "3"]
     assert all(float(row["images_per_second"]) > 0 and row["validation_dice"] for row in log_of(folder))
-    assert json.loads((folder / "config.json").read_text())["epochs"] == 3
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["epochs"] == 3
     assert list((folder / "tensorboard").glob("events*"))
     assert not list(folder.glob("*.part*"))
     network, description = load_model(folder / "model.pt")
@@ -291,7 +291,7 @@ def test_other_settings_or_data_are_refused_in_one_sentence(finished: TrainingRe
 
 def test_a_run_can_begin_anew(finished: TrainingResult, toy: Path, tmp_path: Path) -> None:
     shutil.copytree(finished.folder, tmp_path / "run")
-    (tmp_path / "run" / "notes.txt").write_text("mine")
+    (tmp_path / "run" / "notes.txt").write_text("mine", encoding="utf-8")
     result = train(config(toy, tmp_path / "run", batch=5, epochs=1, resume=False))
     assert result.epochs == 1
     assert len(log_of(tmp_path / "run")) == 1
