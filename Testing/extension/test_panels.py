@@ -29,6 +29,7 @@ def test_the_panel_is_set_up_and_fits_a_column_of_400_pixels(load: Any, name: st
     assert panel.minimumSizeHint().width() <= 400
     folder = os.environ.get("SYNTHEX_SCREENSHOTS")
     if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
         panel.resize(400, panel.layout().heightForWidth(400))
         assert panel.grab().save(str(Path(folder, f"{name}.png")))
 

@@ -84,10 +84,8 @@ def activation_figure(curve: ActivationCurve, at_threshold: CurvePoint) -> str:
             x = 100 * at_threshold.share
             ax.plot([x, x, 0], [0, at_threshold.error_mm, at_threshold.error_mm], color=_SECOND, linewidth=1, linestyle="--")
             ax.plot(x, at_threshold.error_mm, "o", color=_SECOND, markersize=6)
-            left = x > 50
             text = f"ncc > {at_threshold.threshold:g}: {x:.0f} %, {at_threshold.error_mm:.2f} mm"
-            above = (-8 if left else 8, 8)
-            ax.annotate(text, (x, at_threshold.error_mm), above, textcoords="offset points", ha="right" if left else "left")
+            ax.text(0.98, 0.05, text, transform=ax.transAxes, ha="right", color=_SECOND)  # the curve is high on this side
         ax.set(xlim=(0, 100), ylim=(0, max(top, 0.1)))
         ax.set(xlabel="activated landmarks (% of the visible)", ylabel="mean error (mm on the detector)")
     return out[0]
