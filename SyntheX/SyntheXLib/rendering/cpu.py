@@ -13,7 +13,7 @@ import numpy as np
 from SyntheXLib.rendering.joseph_kernel import AXIS_NUMBERS, AXIS_POINTERS, VIEW_NUMBERS, joseph_kernel
 from SyntheXLib.rendering.llvm_builder import Target, native_lanes
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
-from SyntheXLib.rendering.volume import RenderVolume, render_volume
+from SyntheXLib.rendering.volume import RenderVolume, render_volume, with_slack
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
@@ -59,7 +59,7 @@ class CpuRenderer:
         total = np.empty((classes, height, width), np.float32)
         hits = np.empty((height, width), volume.label_dtype)
         numbers, pointers, view = volume.records(camera)
-        kernel = _compiled(self.lanes, self.cuts, volume.label_dtype == np.uint32)
+        kernel = _compiled(self.lanes, self.cuts, volume.label_bits)
         addresses = [array.ctypes.data for array in (numbers, pointers, view, path, total, hits)]
 
         def rows(first: int) -> None:
@@ -83,9 +83,9 @@ class _KernelVolume:
 
     def __init__(self, volume: RenderVolume) -> None:
         self._volume = volume
-        self._values, self._labels = _with_slack(volume.values), _with_slack(volume.labels)
         self._turned: tuple[np.ndarray, np.ndarray] | None = None
         self.label_dtype = volume.labels.dtype
+        self.label_bits = 8 * volume.labels.itemsize if volume.labels.any() else 0
 
     def records(self, camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The kernel's records for a view."""
@@ -107,7 +107,7 @@ class _KernelVolume:
                 record[f"last_{name}"] = size[axis] - 1 - (0 if name == "across" else 1e-3)
             if across == 0 and not along_rows:
                 continue  # preference stays 0
-            values, labels, shape, axes = self._values, self._labels, size[::-1], (2, 1, 0)
+            values, labels, shape, axes = self._volume.values, self._volume.labels, size[::-1], (2, 1, 0)
             if across == 0:
                 values, labels = self._turned_copy()
                 shape, axes = size[[0, 2, 1]], (0, 2, 1)  # stored as (i, k, j)
@@ -125,16 +125,16 @@ class _KernelVolume:
 
     def _turned_copy(self) -> tuple[np.ndarray, np.ndarray]:
         if self._turned is None:
-            turned = (2, 0, 1)
-            self._turned = (_with_slack(self._volume.values.transpose(turned)), _with_slack(self._volume.labels.transpose(turned)))
+            self._turned = (_turned(self._volume.values), _turned(self._volume.labels))
         return self._turned
 
 
-def _with_slack(array: np.ndarray) -> np.ndarray:
-    """A flat copy with a spare element behind: 32-bit loads of the last 16-bit element stay inside."""
-    flat = np.zeros(array.size + 2, array.dtype)
-    flat[: array.size].reshape(array.shape)[...] = array
-    return flat
+def _turned(array: np.ndarray) -> np.ndarray:
+    """A copy of a (K, J, I) array as (I, K, J)."""
+    turned = array.transpose(2, 0, 1)
+    copy = with_slack(turned.shape, array.dtype)
+    copy[...] = turned
+    return copy
 
 
 def available_cores() -> int:
@@ -143,5 +143,5 @@ def available_cores() -> int:
 
 
 @lru_cache(maxsize=16)
-def _compiled(lanes: int, cuts: tuple[float, ...], wide_labels: bool) -> Any:
-    return joseph_kernel(lanes, cuts, wide_labels).compile(Target())
+def _compiled(lanes: int, cuts: tuple[float, ...], label_bits: int) -> Any:
+    return joseph_kernel(lanes, cuts, label_bits).compile(Target())

@@ -36,7 +36,7 @@ PARAMETERS = {
 }
 
 
-def joseph_kernel(lanes: int, cuts: Sequence[float], wide_labels: bool) -> Function:
+def joseph_kernel(lanes: int, cuts: Sequence[float], label_bits: int) -> Function:
     """Build the kernel.
 
     Parameters
@@ -45,8 +45,8 @@ def joseph_kernel(lanes: int, cuts: Sequence[float], wide_labels: bool) -> Funct
         Pixels of a packet.
     cuts
         Limits of the HU classes, rising.
-    wide_labels
-        Whether the label bits are 32 rather than 16 bits wide.
+    label_bits
+        Width of the label field, 16 or 32; 0 reads no labels (the hits, 16 bits wide, are then zero).
 
     Returns
     -------
@@ -71,12 +71,12 @@ def joseph_kernel(lanes: int, cuts: Sequence[float], wide_labels: bool) -> Funct
         per_plane = 1.0 / across  # mm of depth from plane to plane, signed
         slope_p, slope_q = _ray(f, a, "p", x, y) * per_plane, _ray(f, a, "q", x, y) * per_plane
         begin, end = _planes(f, a, across, slope_p, slope_q, view["depth"])
-        sums, counts, hits = _march(f, a, pointers, begin, end, slope_p, slope_q, cuts, wide_labels)
+        sums, counts, hits = _march(f, a, pointers, begin, end, slope_p, slope_q, cuts, label_bits)
 
         ray_x = f.multiply_add(x, view["x_step"], view["x_0"])
         ray_y = f.multiply_add(y, view["y_step"], view["y_0"])
         weight = f.sqrt(ray_x * ray_x + (ray_y * ray_y + 1.0)) * f.absolute(per_plane)  # mm of ray from plane to plane
-        _store(f, row, first_column, columns < width, weight, sums, counts, hits, wide_labels)
+        _store(f, row, first_column, columns < width, weight, sums, counts, hits, label_bits)
     return f
 
 
@@ -135,7 +135,7 @@ def _march(
     slope_p: Value,
     slope_q: Value,
     cuts: Sequence[float],
-    wide_labels: bool,
+    label_bits: int,
 ) -> tuple[list[Value], list[Value], Value]:
     """Sums of stored values and counts of samples, of all and of those at or above each cut, and the OR of the labels."""
     zero, none = f.constant(0.0, FLOAT, f.lanes), f.constant(0, I32, f.lanes)
@@ -144,7 +144,7 @@ def _march(
     hits = f.variable(none)
     values, labels = (_pointer(f, f.load(pointers, place, I64)) for place in (0, 1))
     plane_stride, row_stride = f.load(pointers, 2, I64), f.load(pointers, 3, I64).to(I32)
-    label_kind, label_bytes = (I32, 4) if wide_labels else (I16, 2)
+    label_kind, label_bytes = (I32, 4) if label_bits == 32 else (I16, 2)
     with f.loop(f.smallest_lane(begin), f.largest_lane(end) + 1) as plane:
         live = (begin <= plane) & (end >= plane)
         steps = plane.to(FLOAT) - a["origin_across"]
@@ -157,7 +157,7 @@ def _march(
 
         upper, lower = (_along_row(f, plane_values, index, part_p, live) for index in (cell, cell + row_stride))
         value = f.multiply_add(lower - upper, part_q, upper)
-        for half in (-0.5, 0.5):  # where the ray enters and where it leaves the plane's layer of voxels
+        for half in (-0.5, 0.5) if label_bits else ():  # where the ray enters and where it leaves the plane's layer of voxels
             voxel_p, voxel_q = _voxel(f, a, "p", p, slope_p, half), _voxel(f, a, "q", q, slope_q, half)
             voxel = f.offset(plane_labels, voxel_q * row_stride + voxel_p, label_kind)
             hits.value = hits.value | f.gather(voxel, I32, live, label_bytes)
@@ -168,7 +168,7 @@ def _march(
             above = value >= cut + HU_OFFSET
             _add(total, f.select(above, value, zero))
             _add(count, f.select(above, 1.0, 0.0))
-    found = hits.value if wide_labels else hits.value & 0xFFFF
+    found = hits.value if label_bits == 32 else hits.value & 0xFFFF
     return [v.value for v in sums], [v.value for v in counts], found
 
 
@@ -201,7 +201,7 @@ def _store(
     sums: list[Value],
     counts: list[Value],
     hits: Value,
-    wide_labels: bool,
+    label_bits: int,
 ) -> None:
     """Differences of the sums above successive cuts are the classes'; weigh them and write all planes of the image."""
     width = f.parameter("width")
@@ -214,5 +214,5 @@ def _store(
         place = pixel + size * kind
         f.store(count * weight, f.offset(f.parameter("path"), place, FLOAT), inside)
         f.store(f.multiply_add(count, -float(HU_OFFSET), total) * weight, f.offset(f.parameter("total"), place, FLOAT), inside)
-    label_kind = I32 if wide_labels else I16
+    label_kind = I32 if label_bits == 32 else I16
     f.store(hits.to(label_kind), f.offset(f.parameter("hits"), pixel, label_kind), inside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from SyntheXLib.scene.specimen import Specimen
 
@@ -32,14 +33,20 @@ class RenderVolume:
     world_to_index: np.ndarray
 
 
+def with_slack(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
+    """Zeros with two spare elements behind the last one, so that a kernel's 32-bit load of a 16-bit element stays inside."""
+    size = int(np.prod(shape))
+    return np.zeros(size + 2, dtype)[:size].reshape(shape)
+
+
 def render_volume(specimen: Specimen) -> RenderVolume:
     """Pad a specimen by one voxel of air without labels on every side."""
     shape = tuple(size + 2 for size in specimen.hu.shape)
-    values = np.zeros(shape, np.uint16)
+    values = with_slack(shape, np.uint16)
     inner = values[1:-1, 1:-1, 1:-1]
     np.maximum(specimen.hu, -HU_OFFSET, out=inner, casting="unsafe")
     inner += np.uint16(HU_OFFSET)  # wraps round for negative values and so comes out right
-    labels = np.zeros(shape, specimen.labels.dtype)
+    labels = with_slack(shape, specimen.labels.dtype)
     labels[1:-1, 1:-1, 1:-1] = specimen.labels
     world_to_index = np.linalg.inv(specimen.ijk_to_ras)
     world_to_index[:3, 3] += 1
