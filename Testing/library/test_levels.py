@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.physics.attenuation import area_density, mass_attenuation
+from SyntheXLib.physics.attenuation import mass_attenuation
+from SyntheXLib.physics.decomposition import area_density
 from SyntheXLib.physics.spectrum import tube_spectrum
 from SyntheXLib.rendering.display import log_image, to_uint8
 from SyntheXLib.rendering.levels import Exposure, make_image

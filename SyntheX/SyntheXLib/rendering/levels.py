@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.physics.attenuation import area_density, mass_attenuation
+from SyntheXLib.physics.attenuation import mass_attenuation
+from SyntheXLib.physics.decomposition import Decomposition
 from SyntheXLib.physics.spectrum import tube_spectrum
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.scene.c_arm import Camera
@@ -25,8 +26,6 @@ _MU_PER_HU = (_MU_WATER - _MU_AIR) / 1000
 # Anatomy begins at -130 HU in the heuristic level.
 _ANATOMY_HU = -130.0
 
-# What each HU class is made of: air, lung-like partial volume, soft tissue, bone, metal.
-_CLASS_MATERIALS = ("air", "lung", "soft_tissue", "cortical_bone", "titanium")
 _SPECTRUM_BINS = 16
 
 
@@ -134,16 +133,12 @@ def realistic(
     """Polychromatic spectrum, an energy-integrating detector, quantum and readout noise. See `make_image`."""
     spectrum = tube_spectrum(exposure.kvp, exposure.aluminium_mm, exposure.copper_mm)
     bins = spectrum.binned(_SPECTRUM_BINS)
-    names = _CLASS_MATERIALS
-    if len(projection.cuts) + 1 != len(names):
-        raise SyntheXError(f"The realistic level needs the five HU classes {', '.join(names)}, found {len(projection.cuts) + 1} classes.")
-    rays = zip(names, projection.path_length, projection.hu_integral, strict=True)
-    densities = [area_density(name, path, total) for name, path, total in rays]
+    densities = Decomposition().area_densities(projection.path_length, projection.hu_integral)
     # Energy-integrating detector: the signal is the sum of E n, its variance the sum of E^2 n (compound Poisson).
     # Bin by bin keeps the memory small, and no BLAS means the same bytes for any number of threads.
     signal, variance = (np.zeros(camera.shape, np.float32) for _ in range(2))
     for energy, share in zip(bins.energy_kev, bins.photons, strict=True):
-        exponent = sum(np.float32(mass_attenuation(name, energy)) * density for name, density in zip(names, densities, strict=True))
+        exponent = sum(np.float32(mass_attenuation(name, energy)) * density for name, density in densities.items())
         photons = np.exp(-exponent) * np.float32(share)
         signal += np.float32(energy) * photons
         variance += np.float32(energy**2) * photons
