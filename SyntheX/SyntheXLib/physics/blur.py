@@ -79,9 +79,12 @@ class GeometricBlur:
 
     def mtf(self, u: np.ndarray, v: np.ndarray, source_to_detector_mm: float) -> np.ndarray:
         """Transfer at frequencies u along the rows and v along the columns, in cycles/mm on the detector."""
-        side, angle = self.shadow_mm(source_to_detector_mm), np.deg2rad(self.motion_deg)
-        along = u * np.cos(angle) + v * np.sin(angle)
-        return np.sinc(side * u) * np.sinc(side * v) * np.sinc(self.motion_mm * along)
+        side = self.shadow_mm(source_to_detector_mm)
+        transfer = np.sinc(side * u) * np.sinc(side * v)
+        if self.motion_mm:
+            angle = np.deg2rad(self.motion_deg)
+            transfer = transfer * np.sinc(self.motion_mm * (u * np.cos(angle) + v * np.sin(angle)))
+        return transfer
 
     def apply(self, image: np.ndarray, spacing_mm: tuple[float, float], source_to_detector_mm: float) -> np.ndarray:
         """Blur an (H, W) image of pixels of height and width `spacing_mm`; see `apply_mtf`."""

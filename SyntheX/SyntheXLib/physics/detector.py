@@ -95,8 +95,8 @@ class Detector:
             (...) float32, keV: Poisson numbers with the ratio of mean to standard deviation of the compound Poisson process and of the
             light's fluctuation.
         """
-        effective = np.maximum(self.light_swank * energy.astype(float) ** 2 / np.maximum(second_moment, 1e-30), 1e-12)
-        return (energy * (rng.poisson(effective) / effective)).astype(np.float32)
+        effective = np.maximum(energy * energy / np.maximum(second_moment, 1e-30) * self.light_swank, 1e-12)
+        return (energy / effective * rng.poisson(effective)).astype(np.float32)
 
     def blurred(self, image: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
         """The scintillator's blur of an (H, W) image of pixels of height and width `spacing_mm`."""

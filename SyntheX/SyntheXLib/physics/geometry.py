@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def relative_fluence(directions: np.ndarray) -> np.ndarray:
+def relative_fluence(x_mm: np.ndarray, y_mm: np.ndarray, source_to_detector_mm: float) -> np.ndarray:
     """Photons per area of a flat detector, relative to where the central ray meets it.
 
     Inverse square of the distance from the source, and the cosine of the angle at which the ray meets the plane: cos^3 in all.
@@ -11,12 +11,16 @@ def relative_fluence(directions: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    directions
-        (..., 3) rays in the camera frame (z towards the detector), scaled to z = 1, as `Camera.rays` gives them.
+    x_mm, y_mm
+        Places on the detector, mm from the central ray, of shapes that broadcast together.
+    source_to_detector_mm
+        Distance from the source to the detector along the central ray, mm.
 
     Returns
     -------
     numpy.ndarray
-        (...), 1 on the central ray.
+        float32 of the common shape, 1 on the central ray.
     """
-    return np.sum(directions * directions, axis=-1) ** -1.5
+    x, y = (np.asarray(place / source_to_detector_mm, np.float32) for place in (x_mm, y_mm))
+    squared = 1 + x * x + y * y
+    return 1 / (squared * np.sqrt(squared))

@@ -115,7 +115,8 @@ class Scatter:
         From the patient's exit face to the detector, 50 to 400 mm. C-arm: 320 mm from isocentre to detector less half a pelvis.
     field_mm
         Side of the irradiated square on the detector, mm, centred on the central ray. All of it scatters into the image, also where only
-        a part of it is rendered: what lies outside the view is taken to go on as it is at the view's border.
+        a part of it is rendered: what lies outside the view is taken to go on as it is at the view's border. A view that reaches beyond
+        is lit as a whole.
     """
 
     strength: float = 1.0
@@ -175,6 +176,17 @@ class _Axis:
         distance = self.target[:, None] - self.centre
         return np.exp(-0.5 * (distance / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma) * self.width
 
+    def interpolation(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Four (targets, shares), each (pixels,), that sum up to the cubic (Lagrange) through a pixel's nearest targets; shares float32."""
+        step = self.target[1] - self.target[0]
+        position = (self.pixels - self.target[0]) / step
+        first = np.clip(np.floor(position).astype(int) - 1, 0, len(self.target) - 4)
+        nodes, offset = np.arange(4), position - first
+        return [
+            (first + node, np.prod([(offset - other) / (node - other) for other in nodes if other != node], axis=0).astype(np.float32))
+            for node in nodes
+        ]
+
 
 def scatter_signal(
     transmission: np.ndarray, incident: np.ndarray, x_mm: np.ndarray, y_mm: np.ndarray, spectrum_kernels: Kernels, field_mm: float
@@ -204,23 +216,23 @@ def scatter_signal(
     SyntheXError
         When the view is smaller than 2 x 2 pixels.
     """
-    from scipy.interpolate import RectBivariateSpline
-
     if min(transmission.shape) < 2:
         raise SyntheXError(f"Scatter needs a view of at least 2 x 2 pixels, found {transmission.shape[0]} x {transmission.shape[1]}.")
     column, row = (_Axis(pixels, float(pixels[1] - pixels[0]), field_mm) for pixels in (x_mm, y_mm))
 
     def coarse(image: np.ndarray) -> np.ndarray:
-        sums = np.add.reduceat(np.add.reduceat(image, row.first[:-1], axis=0, dtype=float), column.first[:-1], axis=1)
+        sums = np.add.reduceat(np.add.reduceat(image, row.first[:-1], axis=0), column.first[:-1], axis=1)
         means = sums / np.outer(np.diff(row.first), np.diff(column.first))
         return np.pad(means, ((row.before, row.after), (column.before, column.after)), mode="edge")
 
     through = coarse(transmission)
     emitted = coarse(incident) * spectrum_kernels.emitted(through)
     by_slab = spectrum_kernels.memberships(through) * emitted
-    found = np.zeros((len(row.target), len(column.target)))
+    found = np.zeros((len(row.target), len(column.target)), np.float32)
     for weight, sigma in zip(spectrum_kernels.weight.T, spectrum_kernels.sigma_mm.T, strict=True):
         # Two steps without BLAS: the same bytes for any number of threads.
         half = np.einsum("k,kai,kij->kaj", weight, row.gaussians(sigma), by_slab)
-        found += np.einsum("kaj,kbj->ab", half, column.gaussians(sigma))
-    return RectBivariateSpline(row.target, column.target, found)(row.pixels, column.pixels).clip(0).astype(np.float32)
+        found += np.einsum("kaj,kbj->ab", half, column.gaussians(sigma)).astype(np.float32)
+    along_rows = sum(found[:, place] * share for place, share in column.interpolation())
+    result = sum(along_rows[place] * share[:, None] for place, share in row.interpolation())
+    return np.maximum(result, 0)
