@@ -16,10 +16,13 @@ from importlib import resources
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.physics.spectrum import Spectrum, tube_spectrum
 
 # Side of a cell of the grid on which scatter is computed, mm on the detector; the narrowest kernel of the table has a sigma of 30 mm.
 _CELL_MM = 10.0
 _LEAST_TRANSMISSION = 1e-12
+# The table's beams: mm of aluminium by kV.
+_TABLE_FILTRATION = {60.0: 3.5, 90.0: 4.0, 120.0: 4.3}
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ def _table() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     return kvp, gap, {name: column.reshape(len(kvp), len(gap), -1) for name, column in zip(names, rows.T, strict=True)}
 
 
+def equivalent_kvp(beam: Spectrum) -> float:
+    """Tube voltage (kV) at which the table's filtration gives the beam's mean energy: what `kernels` takes for any filtration."""
+    energies = [tube_spectrum(kvp, aluminium).mean_energy_kev for kvp, aluminium in _TABLE_FILTRATION.items()]
+    return float(np.interp(beam.mean_energy_kev, energies, list(_TABLE_FILTRATION)))
+
+
 @lru_cache(maxsize=64)
 def kernels(kvp: float, air_gap_mm: float) -> Kernels:
     """Kernels between the table's, linear in tube voltage and gap.
@@ -75,7 +84,8 @@ def kernels(kvp: float, air_gap_mm: float) -> Kernels:
     Parameters
     ----------
     kvp
-        Tube voltage; the table has 60, 90 and 120 kV (3.5, 4 and 4.3 mm aluminium), beyond which the nearest serves.
+        Tube voltage, for another filtration than the table's the `equivalent_kvp`; the table has 60, 90 and 120 kV (3.5, 4 and 4.3 mm
+        aluminium), beyond which the nearest serves.
     air_gap_mm
         From the object's exit face to the detector, 50 to 400 mm.
 

@@ -13,7 +13,7 @@ from SyntheXLib.physics.blur import GeometricBlur
 from SyntheXLib.physics.decomposition import Decomposition
 from SyntheXLib.physics.detector import Detector
 from SyntheXLib.physics.geometry import relative_fluence
-from SyntheXLib.physics.scatter import AntiScatterGrid, Scatter, kernels, scatter_signal
+from SyntheXLib.physics.scatter import AntiScatterGrid, Scatter, equivalent_kvp, kernels, scatter_signal
 from SyntheXLib.physics.spectrum import Spectrum, tube_spectrum
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.scene.c_arm import Camera
@@ -86,7 +86,7 @@ def realistic(
     transmission, photon_energy, open_energy = _primary(densities, beam.binned(_SPECTRUM_BINS), detector)
     x, y = camera.detector_axes_mm()
     incident = relative_fluence(x[None, :], y[:, None], camera.source_to_detector_mm)
-    scatter, scatter_energy = _scatter(transmission, incident, camera, exposure)
+    scatter, scatter_energy = _scatter(transmission, incident, camera, exposure.scatter, beam)
     primary = incident * np.maximum(exposure.blur.apply(transmission, spacing, camera.source_to_detector_mm), 0)
     if exposure.grid is not None:  # the open beam is seen through the grid too
         scatter = scatter * np.float32(exposure.grid.scatter_transmission / exposure.grid.primary_transmission)
@@ -134,12 +134,12 @@ def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detecto
     return signal, second / np.maximum(signal, np.float32(1e-30)), open_energy
 
 
-def _scatter(transmission: np.ndarray, incident: np.ndarray, camera: Camera, exposure: Exposure) -> tuple[np.ndarray, float]:
+def _scatter(transmission: np.ndarray, incident: np.ndarray, camera: Camera, scatter: Scatter, beam: Spectrum) -> tuple[np.ndarray, float]:
     """Scatter (H, W) relative to the open beam on the central ray, and its photons' mean energy, keV."""
-    table = kernels(exposure.kvp, exposure.scatter.air_gap_mm)
-    if exposure.scatter.strength == 0:
+    table = kernels(equivalent_kvp(beam), scatter.air_gap_mm)
+    if scatter.strength == 0:
         return np.zeros_like(transmission), table.mean_energy_kev
     x, y = camera.detector_axes_mm()
     reach = max(np.abs(axis).max() + spacing / 2 for axis, spacing in zip((y, x), camera.pixel_spacing_mm, strict=True))
-    side = max(exposure.scatter.field_mm, 2 * reach)  # all of the view is lit
-    return scatter_signal(transmission, incident, x, y, table, side) * np.float32(exposure.scatter.strength), table.mean_energy_kev
+    side = max(scatter.field_mm, 2 * reach)  # all of the view is lit
+    return scatter_signal(transmission, incident, x, y, table, side) * np.float32(scatter.strength), table.mean_energy_kev
