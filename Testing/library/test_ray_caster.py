@@ -7,7 +7,8 @@ import pytest
 from conftest import OBLIQUE, affine
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.physics.attenuation import area_density, transmission
+from SyntheXLib.physics.attenuation import transmission
+from SyntheXLib.physics.decomposition import area_density
 from SyntheXLib.rendering.cpu import CpuRenderer
 from SyntheXLib.rendering.llvm_builder import native_lanes
 from SyntheXLib.rendering.projection import Projection
