@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import OBLIQUE, affine
+from phantoms import OBLIQUE, affine
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.attenuation import transmission
@@ -120,7 +120,7 @@ def test_projected_masks_are_the_silhouettes(
 
 @pytest.mark.parametrize("pose", VIEWS)
 def test_a_landmark_falls_on_the_centroid_of_its_ball(pose: CArmPose) -> None:
-    from conftest import ball_fraction
+    from phantoms import ball_fraction
 
     shape, center = (40, 40, 40), np.array([21.3, -12.1, 8.4])
     matrix = affine(shape, (1.5, 1.6, 1.7), OBLIQUE)
