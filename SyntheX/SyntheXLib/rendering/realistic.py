@@ -39,7 +39,7 @@ class Exposure:
     scatter
         Scattered radiation.
     grid
-        Anti-scatter grid; None is none.
+        Anti-scatter grid, as C-arms carry one; None takes it out.
     blur
         Focal spot and motion.
     detector
@@ -52,7 +52,7 @@ class Exposure:
     open_beam_dose_ugy: float = 5.0
     decomposition: Decomposition = field(default_factory=Decomposition)
     scatter: Scatter = field(default_factory=Scatter)
-    grid: AntiScatterGrid | None = None
+    grid: AntiScatterGrid | None = field(default_factory=AntiScatterGrid)
     blur: GeometricBlur = field(default_factory=GeometricBlur)
     detector: Detector = field(default_factory=Detector)
 
