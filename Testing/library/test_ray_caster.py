@@ -9,8 +9,7 @@ from phantoms import OBLIQUE, affine
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.attenuation import transmission
 from SyntheXLib.physics.decomposition import area_density
-from SyntheXLib.rendering.cpu import CpuRenderer
-from SyntheXLib.rendering.llvm_builder import native_lanes
+from SyntheXLib.rendering.cpu import CpuRenderer, runnable_variants
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.rendering.reference import ReferenceRenderer
 from SyntheXLib.rendering.renderer import Renderer, make_renderer
@@ -25,7 +24,10 @@ VIEWS = (
     CArmPose(lao_rao_deg=-95),
     CArmPose(cran_caud_deg=80, roll_deg=-40),
 )
-RENDERERS = [ReferenceRenderer(), *(CpuRenderer(lanes=lanes) for lanes in (4, 8, 16))]
+VARIANTS = runnable_variants()
+RENDERERS = [ReferenceRenderer(), *(CpuRenderer(variant=variant) for variant in VARIANTS)]
+# Pixel spacings (mm) that need each way of the patch kernel: gathers, patches of each size, packets of one and of four groups.
+SPACINGS = (3.0, 1.5, 0.8, 0.4, 0.2)
 
 
 def view(pose: CArmPose, shape: tuple[int, int] = (96, 111)) -> Camera:
@@ -144,25 +146,44 @@ def rough_specimen(structures: int = 2) -> Specimen:
     return make_specimen("rough", hu, affine(hu.shape, (2.0, 2.2, 2.6), OBLIQUE), masks, list(masks))
 
 
-@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("pose", VIEWS)
 @pytest.mark.parametrize("structures", [2, 20])
-def test_the_kernel_agrees_with_the_oracle(lanes: int, pose: CArmPose, structures: int) -> None:
-    specimen, camera = rough_specimen(structures), view(pose, (61, 77))
-    expected, found = (render(r, specimen, camera) for r in (ReferenceRenderer(), CpuRenderer(lanes=lanes)))
+def test_the_kernel_agrees_with_the_oracle(variant: str, pose: CArmPose, structures: int) -> None:
+    check_against_the_oracle(CpuRenderer(variant=variant), rough_specimen(structures), view(pose, (61, 77)))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("pose", VIEWS)
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_the_kernel_agrees_with_the_oracle_at_any_pixel_size(variant: str, pose: CArmPose, spacing: float) -> None:
+    camera = CArm(39, 53, spacing, 1020).camera(pose.world_to_camera(np.array([7.0, -5.0, 3.0])))
+    check_against_the_oracle(CpuRenderer(variant=variant), rough_specimen(), camera)
+
+
+def check_against_the_oracle(renderer: Renderer, specimen: Specimen, camera: Camera) -> None:
+    expected, found = (render(r, specimen, camera) for r in (ReferenceRenderer(), renderer))
     total = np.sqrt((water_mm(expected) ** 2).mean())
     assert np.sqrt(((water_mm(found) - water_mm(expected)) ** 2).mean()) < 2e-3 * total
     for name in ("path_length", "hu_integral"):
         a, b = getattr(found, name), getattr(expected, name)
         assert np.sqrt(((a - b) ** 2).mean()) < 0.01 * np.sqrt((b**2).mean()), name
-    assert found.label_bits.dtype == (np.uint16 if structures <= 16 else np.uint32)
+    assert found.label_bits.dtype == (np.uint16 if len(specimen.structures) <= 16 else np.uint32)
     assert (found.label_bits != expected.label_bits).mean() < 0.02
 
 
-def test_all_lane_counts_give_the_same_classes_up_to_rounding() -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_all_variants_give_the_same_classes_up_to_rounding(variant: str) -> None:
     specimen, camera = rough_specimen(), view(VIEWS[1])
-    one, two = (render(CpuRenderer(lanes=lanes), specimen, camera) for lanes in (native_lanes(), 4))
+    one, two = (render(CpuRenderer(variant=name), specimen, camera) for name in (variant, "joseph-4"))
     assert np.abs(water_mm(one) - water_mm(two)).max() < 0.002 * water_mm(one).max()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_ct_smaller_than_a_patch_renders(variant: str) -> None:
+    hu = np.zeros((2, 3, 1))
+    specimen = make_specimen("grain", hu, affine(hu.shape, 2.0, OBLIQUE), {"grain": hu == 0}, ["grain"])
+    check_against_the_oracle(CpuRenderer(variant=variant), specimen, CArm(40, 40, 0.2, 1020).camera(VIEWS[1].world_to_camera(np.zeros(3))))
 
 
 def test_threads_do_not_change_a_byte() -> None:

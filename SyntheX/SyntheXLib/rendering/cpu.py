@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 
 from SyntheXLib.rendering.joseph_kernel import AXIS_NUMBERS, AXIS_POINTERS, VIEW_NUMBERS, joseph_kernel
-from SyntheXLib.rendering.llvm_builder import Target, native_lanes
+from SyntheXLib.rendering.llvm_builder import Target, has_wide_permutes, native_lanes
+from SyntheXLib.rendering.patch_kernel import GROUP, interleaved, patch_kernel
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
-from SyntheXLib.rendering.volume import RenderVolume, render_volume, with_slack
+from SyntheXLib.rendering.volume import RenderVolume, render_volume, spread_zeros
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
 
-# Rows that a thread takes at a time: few enough to balance the load and to notice a cancel, enough to hide the call.
-_ROWS_A_TASK = 8
+# Side of the squares of pixels that a thread takes at a time, whole packets of each kernel: what they see of the CT stays in the cache,
+# and a cancel is noticed soon.
+_TILE = 32
+# Kernels by name: packets of 4, 8 or 16 pixels that gather, on any processor; patches in registers, with AVX-512.
+PATCH, GATHERS = "patch", ("joseph-4", "joseph-8", "joseph-16")
 # For index axis i, j, k across the planes: the contiguous axis p and the other axis q in the plane, as index axes.
 _IN_PLANE = {0: (1, 2), 1: (0, 2), 2: (0, 1)}
 
@@ -33,13 +37,13 @@ class CpuRenderer:
         Limits of the HU classes, rising.
     threads
         Cores to use; None takes all that the process may use.
-    lanes
-        Pixels of a vector packet; None takes what suits the processor.
+    variant
+        The kernel, one of `runnable_variants`; None takes the fastest. Label fields of 32 bits are always gathered.
     """
 
-    def __init__(self, cuts: Sequence[float] = HU_CUTS, threads: int | None = None, lanes: int | None = None) -> None:
+    def __init__(self, cuts: Sequence[float] = HU_CUTS, threads: int | None = None, variant: str | None = None) -> None:
         self.cuts = tuple(float(cut) for cut in cuts)
-        self.lanes = lanes or native_lanes()
+        self.variant = variant or runnable_variants()[0]
         self.threads = threads or available_cores()
         self._pool = ThreadPoolExecutor(self.threads)
         self._specimen: Specimen | None = None
@@ -48,7 +52,7 @@ class CpuRenderer:
     @property
     def name(self) -> str:
         """Backend and kernel variant; identical bytes hold for one name."""
-        return f"cpu-joseph-{self.lanes}"
+        return f"cpu-{self.variant}"
 
     def render(self, scene: Scene, camera: Camera, cancelled: Callable[[], bool] | None = None) -> Projection | None:
         """See `renderer.Renderer.render`."""
@@ -58,15 +62,20 @@ class CpuRenderer:
         path = np.empty((classes, height, width), np.float32)
         total = np.empty((classes, height, width), np.float32)
         hits = np.empty((height, width), volume.label_dtype)
-        numbers, pointers, view = volume.records(camera)
-        kernel = _compiled(self.lanes, self.cuts, volume.label_bits)
+        rays = _IndexRays(volume.world_to_index, camera)
+        numbers, pointers, view = volume.records(camera, rays)
+        kernel = _compiled(volume.variant, self.cuts, volume.label_bits, _groups(rays, volume.size) if volume.variant == PATCH else 0)
         addresses = [array.ctypes.data for array in (numbers, pointers, view, path, total, hits)]
+        tiles = iter([(row, column) for row in range(0, height, _TILE) for column in range(0, width, _TILE)])
 
-        def rows(first: int) -> None:
-            if cancelled is None or not cancelled():
-                kernel(*addresses, height, width, first, min(first + _ROWS_A_TASK, height))
+        def work() -> None:
+            for row, column in tiles:  # each thread takes the next one
+                if cancelled is not None and cancelled():
+                    return
+                kernel(*addresses, height, width, row, min(row + _TILE, height), column, min(column + _TILE, width))
 
-        list(self._pool.map(rows, range(0, height, _ROWS_A_TASK)))
+        for worker in [self._pool.submit(work) for _ in range(self.threads)]:
+            worker.result()
         if cancelled is not None and cancelled():
             return None
         return Projection(self.cuts, path, total, hits)
@@ -74,65 +83,75 @@ class CpuRenderer:
     def _prepared(self, specimen: Specimen) -> _KernelVolume:
         # The last specimen is kept: views of one specimen come one after the other.
         if self._volume is None or self._specimen is not specimen:
-            self._volume, self._specimen = _KernelVolume(render_volume(specimen)), specimen
+            self._volume, self._specimen = None, None  # its memory first
+            self._volume, self._specimen = _KernelVolume(render_volume(specimen), self.variant), specimen
         return self._volume
+
+
+class _IndexRays:
+    """The rays of a view in index coordinates (i, j, k)."""
+
+    def __init__(self, world_to_index: np.ndarray, camera: Camera) -> None:
+        index_from_camera = world_to_index @ np.linalg.inv(camera.world_to_camera)
+        focal, centre = np.diag(camera.intrinsics)[:2], camera.intrinsics[:2, 2]
+        self.origin = index_from_camera[:3, 3]
+        # Direction of pixel (x, y) = ray + x * ray_x + y * ray_y, a millimetre of depth.
+        self.ray_x, self.ray_y = index_from_camera[:3, 0] / focal[0], index_from_camera[:3, 1] / focal[1]
+        self.ray = index_from_camera[:3, 2] - self.ray_x * centre[0] - self.ray_y * centre[1]
+        self.shape = camera.shape
+
+    def grid(self, count: int) -> np.ndarray:
+        """(count, count, 3) directions on a grid that includes the corners of the image."""
+        x, y = (np.linspace(0, size - 1, count) for size in self.shape[::-1])
+        return self.ray + x[None, :, None] * self.ray_x + y[:, None, None] * self.ray_y
 
 
 class _KernelVolume:
     """Voxels as the kernel reads them; the copy for rays along the rows is made when such rays first occur."""
 
-    def __init__(self, volume: RenderVolume) -> None:
-        self._volume = volume
-        self._turned: tuple[np.ndarray, np.ndarray] | None = None
+    def __init__(self, volume: RenderVolume, variant: str) -> None:
+        self.world_to_index = volume.world_to_index
+        self.size = volume.values.shape[::-1]
         self.label_dtype = volume.labels.dtype
         self.label_bits = 8 * volume.labels.itemsize if volume.labels.any() else 0
+        if variant == PATCH and volume.labels.itemsize > 2:
+            variant = f"joseph-{native_lanes()}"
+        self.variant = variant
+        self._arrays: tuple[np.ndarray, ...] = (interleaved(volume),) if variant == PATCH else (volume.values, volume.labels)
+        self._turned: tuple[np.ndarray, ...] = ()
 
-    def records(self, camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def records(self, camera: Camera, rays: _IndexRays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The kernel's records for a view."""
-        index_from_camera = self._volume.world_to_index @ np.linalg.inv(camera.world_to_camera)
-        focal, centre = np.diag(camera.intrinsics)[:2], camera.intrinsics[:2, 2]
-        # Direction of pixel (x, y) in index coordinates = ray + x * ray_x + y * ray_y, a millimetre of depth.
-        ray_x, ray_y = index_from_camera[:3, 0] / focal[0], index_from_camera[:3, 1] / focal[1]
-        ray = index_from_camera[:3, 2] - ray_x * centre[0] - ray_y * centre[1]
-        origin = index_from_camera[:3, 3]
-        size = np.array(self._volume.values.shape[::-1])
-        along_rows = self._needs_turned(ray, ray_x, ray_y, camera.shape)
+        size = np.array(self.size)
+        # Whether some ray is dominated by the i axis.
+        along_rows = bool((np.abs(rays.grid(33)).argmax(2) == 0).any())
         numbers, pointers = np.zeros(3, AXIS_NUMBERS), np.zeros(3, AXIS_POINTERS)
         for across, (p, q) in _IN_PLANE.items():
             for name, axis in (("p", p), ("q", q), ("across", across)):
                 record = numbers[across]
-                record[f"origin_{name}"], record[f"ray_{name}"] = origin[axis], ray[axis]
-                record[f"ray_x_{name}"], record[f"ray_y_{name}"] = ray_x[axis], ray_y[axis]
+                record[f"origin_{name}"], record[f"ray_{name}"] = rays.origin[axis], rays.ray[axis]
+                record[f"ray_x_{name}"], record[f"ray_y_{name}"] = rays.ray_x[axis], rays.ray_y[axis]
                 # In the plane a sample needs its neighbour, so the last voxel itself is just out of reach.
                 record[f"last_{name}"] = size[axis] - 1 - (0 if name == "across" else 1e-3)
             if across == 0 and not along_rows:
                 continue  # preference stays 0
-            values, labels, shape, axes = self._volume.values, self._volume.labels, size[::-1], (2, 1, 0)
+            arrays, axes = self._arrays, (2, 1, 0)
             if across == 0:
-                values, labels = self._turned_copy()
-                shape, axes = size[[0, 2, 1]], (0, 2, 1)  # stored as (i, k, j)
-            strides = {axis: int(np.prod(shape[place + 1 :])) for place, axis in enumerate(axes)}
-            pointers[across] = (values.ctypes.data, labels.ctypes.data, strides[across], strides[q])
+                self._turned = self._turned or tuple(_turned(array, self._arrays[0].itemsize) for array in self._arrays)
+                arrays, axes = self._turned, (0, 2, 1)  # stored as (i, k, j)
+            strides = dict(zip(axes, (stride // arrays[0].itemsize for stride in arrays[0].strides), strict=True))
+            pointers[across] = (arrays[0].ctypes.data, arrays[-1].ctypes.data, strides[across], strides[q])
             numbers[across]["preference"] = 1
+        focal, centre = np.diag(camera.intrinsics)[:2], camera.intrinsics[:2, 2]
         view = np.zeros(1, VIEW_NUMBERS)
         view[0] = (-centre[0] / focal[0], 1 / focal[0], -centre[1] / focal[1], 1 / focal[1], camera.source_to_detector_mm)
         return numbers, pointers, view
 
-    def _needs_turned(self, ray: np.ndarray, ray_x: np.ndarray, ray_y: np.ndarray, shape: tuple[int, int]) -> bool:
-        """Whether some ray of the view is dominated by the i axis (checked on a grid that includes the corners)."""
-        x, y = np.linspace(0, shape[1] - 1, 33)[None, :, None], np.linspace(0, shape[0] - 1, 33)[:, None, None]
-        return bool((np.abs(ray + x * ray_x + y * ray_y).argmax(2) == 0).any())
 
-    def _turned_copy(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._turned is None:
-            self._turned = (_turned(self._volume.values), _turned(self._volume.labels))
-        return self._turned
-
-
-def _turned(array: np.ndarray) -> np.ndarray:
+def _turned(array: np.ndarray, narrowest: int) -> np.ndarray:
     """A copy of a (K, J, I) array as (I, K, J)."""
     turned = array.transpose(2, 0, 1)
-    copy = with_slack(turned.shape, array.dtype)
+    copy = spread_zeros(turned.shape, array.dtype, narrowest)
     copy[...] = turned
     return copy
 
@@ -142,6 +161,25 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def runnable_variants() -> tuple[str, ...]:
+    """The kernels that this machine can run, the fastest first."""
+    lanes = native_lanes()
+    gathers = sorted(GATHERS, key=lambda name: name != f"joseph-{lanes}")
+    return (PATCH, *gathers) if has_wide_permutes() else tuple(gathers)
+
+
+def _groups(rays: _IndexRays, size: tuple[int, ...]) -> int:
+    """Groups along the side of the patch kernel's packets: two where the patch they share in the middle of the CT is small enough."""
+    middle = rays.grid(3)[1, 1]
+    across = int(np.abs(middle).argmax())
+    depth = ((np.array(size) - 1) / 2 - rays.origin)[across] / middle[across]
+    in_plane = [list(_IN_PLANE[across])]
+    moves = [np.abs(depth * (step - middle * step[across] / middle[across]))[in_plane] for step in (rays.ray_x, rays.ray_y)]
+    return 2 if (sum(moves) * (2 * GROUP - 1)).max() < 4.5 else 1
+
+
 @lru_cache(maxsize=16)
-def _compiled(lanes: int, cuts: tuple[float, ...], label_bits: int) -> Any:
-    return joseph_kernel(lanes, cuts, label_bits).compile(Target())
+def _compiled(variant: str, cuts: tuple[float, ...], label_bits: int, groups: int) -> Any:
+    if variant == PATCH:
+        return patch_kernel(cuts, label_bits > 0, groups).compile(Target())
+    return joseph_kernel(int(variant.removeprefix("joseph-")), cuts, label_bits).compile(Target())

@@ -33,6 +33,8 @@ PARAMETERS = {
     "width": I32,
     "first_row": I32,
     "last_row": I32,
+    "first_column": I32,
+    "last_column": I32,
 }
 
 
@@ -52,67 +54,68 @@ def joseph_kernel(lanes: int, cuts: Sequence[float], label_bits: int) -> Functio
     -------
     Function
         Its parameters are `PARAMETERS`: records of `AXIS_NUMBERS` and `AXIS_POINTERS` for the three axes, one of `VIEW_NUMBERS`, outputs
-        path and total (C, H, W) float32 in mm and HU x mm, hits (H, W), the image's size, and the rows to do (the last not included).
+        path and total (C, H, W) float32 in mm and HU x mm, hits (H, W), the image's size, and the rows and columns to do (the last
+        not included; the first column a multiple of `lanes`).
     """
     f = Function("march", lanes, PARAMETERS)
-    width = f.parameter("width")
-    view = _record(f, f.parameter("view"), VIEW_NUMBERS)
-    packets = (width + (lanes - 1)) / lanes
+    view = record(f, f.parameter("view"), VIEW_NUMBERS)
+    packets = (f.parameter("last_column") - f.parameter("first_column") + (lanes - 1)) / lanes
     with f.loop(f.parameter("first_row"), f.parameter("last_row")) as row, f.loop(0, packets) as packet:
         y = row.to(FLOAT)
-        first_column = packet * lanes
+        first_column = packet * lanes + f.parameter("first_column")
         columns = first_column + f.lane_numbers()
         x = columns.to(FLOAT)
-        axis = _dominant_axis(f, (first_column + lanes // 2).to(FLOAT), y)
-        a = _record(f, f.offset(f.parameter("axis_numbers"), axis * _field_count(AXIS_NUMBERS), FLOAT), AXIS_NUMBERS)
-        pointers = f.offset(f.parameter("axis_pointers"), axis * _field_count(AXIS_POINTERS), I64)
+        axis = dominant_axis(f, (first_column + lanes // 2).to(FLOAT), y)
+        a = record(f, f.offset(f.parameter("axis_numbers"), axis * field_count(AXIS_NUMBERS), FLOAT), AXIS_NUMBERS)
+        pointers = f.offset(f.parameter("axis_pointers"), axis * field_count(AXIS_POINTERS), I64)
 
-        across = _ray(f, a, "across", x, y)
+        across = ray(f, a, "across", x, y)
         per_plane = 1.0 / across  # mm of depth from plane to plane, signed
-        slope_p, slope_q = _ray(f, a, "p", x, y) * per_plane, _ray(f, a, "q", x, y) * per_plane
-        begin, end = _planes(f, a, across, slope_p, slope_q, view["depth"])
+        slope_p, slope_q = ray(f, a, "p", x, y) * per_plane, ray(f, a, "q", x, y) * per_plane
+        begin, end = planes(f, a, across, slope_p, slope_q, view["depth"])
         sums, counts, hits = _march(f, a, pointers, begin, end, slope_p, slope_q, cuts, label_bits)
 
         ray_x = f.multiply_add(x, view["x_step"], view["x_0"])
         ray_y = f.multiply_add(y, view["y_step"], view["y_0"])
         weight = f.sqrt(ray_x * ray_x + (ray_y * ray_y + 1.0)) * f.absolute(per_plane)  # mm of ray from plane to plane
-        _store(f, row, first_column, columns < width, weight, sums, counts, hits, label_bits)
+        _store(f, row, first_column, columns < f.parameter("last_column"), weight, sums, counts, hits, label_bits)
     return f
 
 
-def _field_count(dtype: np.dtype) -> int:
+def field_count(dtype: np.dtype) -> int:
+    """Numbers in a record."""
     assert dtype.names is not None
     return len(dtype.names)
 
 
-def _record(f: Function, pointer: Value, dtype: np.dtype) -> dict[str, Value]:
+def record(f: Function, pointer: Value, dtype: np.dtype) -> dict[str, Value]:
     """Load all float32 fields of a record."""
     assert dtype.names is not None
     return {name: f.load(pointer, place, FLOAT) for place, name in enumerate(dtype.names)}
 
 
-def _ray(f: Function, a: dict[str, Value], axis: str, x: Value, y: Value) -> Value:
+def ray(f: Function, a: dict[str, Value], axis: str, x: Value, y: Value) -> Value:
     """Index coordinates along `axis` a millimetre of depth, of the rays at columns x and row y."""
     return f.multiply_add(x, a[f"ray_x_{axis}"], f.multiply_add(y, a[f"ray_y_{axis}"], a[f"ray_{axis}"]))
 
 
-def _dominant_axis(f: Function, x: Value, y: Value) -> Value:
+def dominant_axis(f: Function, x: Value, y: Value) -> Value:
     """Axis (0, 1, 2) along which the ray through (x, y) passes most planes; preference 0 rules an axis out."""
     assert AXIS_NUMBERS.names is not None
     best, axis = f.variable(f.constant(-1.0, FLOAT)), f.variable(f.constant(0, I32))
     for number in range(3):
         fields = {
-            name: f.load(f.parameter("axis_numbers"), number * _field_count(AXIS_NUMBERS) + AXIS_NUMBERS.names.index(name), FLOAT)
+            name: f.load(f.parameter("axis_numbers"), number * field_count(AXIS_NUMBERS) + AXIS_NUMBERS.names.index(name), FLOAT)
             for name in ("ray_across", "ray_x_across", "ray_y_across", "preference")
         }
-        speed = f.absolute(_ray(f, fields, "across", x, y)) * fields["preference"]
+        speed = f.absolute(ray(f, fields, "across", x, y)) * fields["preference"]
         better = speed > best.value
         axis.value = f.select(better, number, axis.value)
         best.value = f.select(better, speed, best.value)
     return axis.value
 
 
-def _planes(f: Function, a: dict[str, Value], across: Value, slope_p: Value, slope_q: Value, depth: Value) -> tuple[Value, Value]:
+def planes(f: Function, a: dict[str, Value], across: Value, slope_p: Value, slope_q: Value, depth: Value) -> tuple[Value, Value]:
     """First and last plane (I32) that each ray passes inside the volume and between source and detector."""
     far = across * depth
     low, high = f.minimum(far, 0.0), f.maximum(far, 0.0)  # planes relative to the source
@@ -142,7 +145,7 @@ def _march(
     sums = [f.variable(zero) for _ in range(len(cuts) + 1)]
     counts = [f.variable(zero) for _ in range(len(cuts) + 1)]
     hits = f.variable(none)
-    values, labels = (_pointer(f, f.load(pointers, place, I64)) for place in (0, 1))
+    values, labels = (pointer_to(f, f.load(pointers, place, I64)) for place in (0, 1))
     plane_stride, row_stride = f.load(pointers, 2, I64), f.load(pointers, 3, I64).to(I32)
     label_kind, label_bytes = (I32, 4) if label_bits == 32 else (I16, 2)
     with f.loop(f.smallest_lane(begin), f.largest_lane(end) + 1) as plane:
@@ -177,7 +180,8 @@ def _voxel(f: Function, a: dict[str, Value], axis: str, coordinate: Value, slope
     return (f.minimum(f.multiply_add(slope, half, coordinate), a[f"last_{axis}"]) + 0.5).to(I32)
 
 
-def _pointer(f: Function, address: Value) -> Value:
+def pointer_to(f: Function, address: Value) -> Value:
+    """The pointer of an I64 address."""
     return f.emit(f"inttoptr i64 {address.text} to ptr", POINTER, 0)
 
 

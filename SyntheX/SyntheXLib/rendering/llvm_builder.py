@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 FLOAT, I1, I8, I16, I32, I64, POINTER = "float", "i1", "i8", "i16", "i32", "i64", "ptr"
+_BYTES = {FLOAT: 4, I8: 1, I16: 2, I32: 4, I64: 8}
 _C_TYPES = {I32: ctypes.c_int32, I64: ctypes.c_int64, FLOAT: ctypes.c_float, POINTER: ctypes.c_void_p}
 
 
@@ -58,8 +59,14 @@ class Value:
     def __or__(self, other: Operand) -> Value:
         return self.function.binary("", "or", self, other)
 
+    def __lshift__(self, other: Operand) -> Value:
+        return self.function.binary("", "shl", self, other)
+
     def __rshift__(self, other: Operand) -> Value:
         return self.function.binary("", "lshr", self, other)
+
+    def __invert__(self) -> Value:
+        return self.function.binary("", "xor", self, -1)
 
     def __lt__(self, other: Operand) -> Value:
         return self.function.compare("olt", "slt", self, other)
@@ -231,12 +238,52 @@ class Function:
         return self._intrinsic("fabs", value)
 
     def smallest_lane(self, value: Value) -> Value:
-        """Minimum over the lanes of an I32 vector."""
-        return self._reduce("smin", value)
+        """Minimum over the lanes of a vector of floats (none of them NaN) or I32."""
+        return self._reduce("fmin" if value.kind == FLOAT else "smin", value)
 
     def largest_lane(self, value: Value) -> Value:
-        """Maximum over the lanes of an I32 vector."""
-        return self._reduce("smax", value)
+        """Maximum over the lanes of a vector of floats (none of them NaN) or I32."""
+        return self._reduce("fmax" if value.kind == FLOAT else "smax", value)
+
+    def common_bits(self, value: Value) -> Value:
+        """AND of the lanes of an I32 vector."""
+        return self._reduce("and", value)
+
+    def any_lane(self, condition: Value) -> Value:
+        """Whether a condition holds in some lane."""
+        bits = self.emit(f"bitcast {condition.type} {condition.text} to i{condition.lanes}", f"i{condition.lanes}", 0)
+        return self.differs(bits, 0)
+
+    def differs(self, left: Value, right: Operand) -> Value:
+        """Inequality of integers, lane by lane."""
+        a, b = self._pair(left, right)
+        return self.emit(f"icmp ne {a.type} {a.text}, {b.text}", I1, a.lanes)
+
+    # Lanes ----------------------------------------------------------------------------------------------------------------------
+
+    def join(self, left: Value, right: Value) -> Value:
+        """The lanes of two vectors, one after the other."""
+        return self._shuffle(left, right, 0, left.lanes + right.lanes)
+
+    def part(self, value: Value, start: int, count: int) -> Value:
+        """`count` lanes from number `start`."""
+        return self._shuffle(value, value, start, count)
+
+    def _shuffle(self, left: Value, right: Value, start: int, count: int) -> Value:
+        mask = ", ".join(f"i32 {lane}" for lane in range(start, start + count))
+        operands = f"{left.type} {left.text}, {right.type} {right.text}"
+        return self.emit(f"shufflevector {operands}, <{count} x i32> <{mask}>", left.kind, count)
+
+    def lookup(self, tables: Sequence[Value], index: Value) -> Value:
+        """Entries of a table of 32 or 64 numbers in two or four 512-bit registers; higher bits of `index` do not count. AVX-512 alone."""
+        if len(tables) == 4:
+            low, high = self.lookup(tables[:2], index), self.lookup(tables[2:], index)
+            return self.select(self.differs(index & 32, 0), high, low)
+        one, two = tables
+        name = f"@llvm.x86.avx512.vpermi2var.{'ps' if one.kind == FLOAT else 'd'}.512"
+        self._declarations.add(f"declare {one.type} {name}({one.type}, {index.type}, {one.type})")
+        operands = ", ".join(f"{v.type} {v.text}" for v in (one, index, two))
+        return self.emit(f"call {one.type} {name}({operands})", one.kind, one.lanes)
 
     # Memory ---------------------------------------------------------------------------------------------------------------------
 
@@ -245,9 +292,12 @@ class Function:
         index = index if isinstance(index, Value) else self.constant(index, I64)
         return self.emit(f"getelementptr {kind}, ptr {pointer.text}, {index.type} {index.text}", POINTER, index.lanes)
 
-    def load(self, pointer: Value, index: Operand, kind: str) -> Value:
-        """Element `index` (scalar) of an array of `kind`."""
-        return self.emit(f"load {kind}, ptr {self.offset(pointer, index, kind).text}", kind, 0)
+    def load(self, pointer: Value, index: Operand, kind: str, lanes: int = 0) -> Value:
+        """Element `index` (scalar) of an array of `kind`, or the `lanes` elements from there."""
+        address = self.offset(pointer, index, kind).text
+        if not lanes:
+            return self.emit(f"load {kind}, ptr {address}", kind, 0)
+        return self.emit(f"load <{lanes} x {kind}>, ptr {address}, align {_BYTES[kind]}", kind, lanes)
 
     def gather(self, addresses: Value, kind: str, where: Value, alignment: int) -> Value:
         """Elements at a vector of addresses; zero in the lanes where `where` does not hold."""
@@ -262,8 +312,16 @@ class Function:
         element = "f32" if value.kind == FLOAT else value.kind
         name = f"@llvm.masked.store.v{value.lanes}{element}.p0"
         self._declarations.add(f"declare void {name}({value.type}, ptr, i32, {where.type})")
-        alignment = {I16: 2}.get(value.kind, 4)
+        alignment = _BYTES[value.kind]
         self.line(f"call void {name}({value.type} {value.text}, ptr {pointer.text}, i32 {alignment}, {where.type} {where.text})")
+
+    def scatter(self, value: Value, addresses: Value, where: Value) -> None:
+        """Store each lane in which `where` holds at its own address."""
+        element = "f32" if value.kind == FLOAT else value.kind
+        name = f"@llvm.masked.scatter.v{value.lanes}{element}.v{value.lanes}p0"
+        self._declarations.add(f"declare void {name}({value.type}, {addresses.type}, i32, {where.type})")
+        operands = f"{value.type} {value.text}, {addresses.type} {addresses.text}, i32 {_BYTES[value.kind]}"
+        self.line(f"call void {name}({operands}, {where.type} {where.text})")
 
     # Control --------------------------------------------------------------------------------------------------------------------
 
@@ -285,6 +343,16 @@ class Function:
         yield now
         counter.value = now + 1
         self.line(f"br label %{head}")
+        self.line(f"{end}:")
+
+    @contextmanager
+    def when(self, condition: Value) -> Iterator[None]:
+        """Only where a scalar condition holds."""
+        body, end = self._label("then"), self._label("end")
+        self.line(f"br i1 {condition.text}, label %{body}, label %{end}")
+        self.line(f"{body}:")
+        yield
+        self.line(f"br label %{end}")
         self.line(f"{end}:")
 
     # Text -----------------------------------------------------------------------------------------------------------------------
@@ -338,9 +406,10 @@ class Function:
         )
 
     def _reduce(self, name: str, value: Value) -> Value:
-        full = f"@llvm.vector.reduce.{name}.v{value.lanes}{value.kind}"
+        element, flags = ("f32", "nnan ") if value.kind == FLOAT else (value.kind, "")
+        full = f"@llvm.vector.reduce.{name}.v{value.lanes}{element}"
         self._declarations.add(f"declare {value.kind} {full}({value.type})")
-        return self.emit(f"call {value.kind} {full}({value.type} {value.text})", value.kind, 0)
+        return self.emit(f"call {flags}{value.kind} {full}({value.type} {value.text})", value.kind, 0)
 
 
 class Target:
@@ -384,3 +453,11 @@ def native_lanes() -> int:
 
     features = llvm.get_host_cpu_features()
     return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+
+
+def has_wide_permutes() -> bool:
+    """Whether `Function.lookup` runs on this processor: AVX-512 with its extensions of 2017, which every one since has."""
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    return all(features.get(name) for name in ("avx512f", "avx512bw", "avx512dq", "avx512vl"))

@@ -33,20 +33,30 @@ class RenderVolume:
     world_to_index: np.ndarray
 
 
-def with_slack(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
-    """Zeros with two spare elements behind the last one, so that a kernel's 32-bit load of a 16-bit element stays inside."""
-    size = int(np.prod(shape))
-    return np.zeros(size + 2, dtype)[:size].reshape(shape)
+# Bytes of a cache line.
+_LINE = 64
+
+
+def spread_zeros(shape: tuple[int, int, int], dtype: npt.DTypeLike, narrowest: int = 2) -> np.ndarray:
+    """Zeros as a kernel reads them: the view of a somewhat larger array.
+
+    Rows and planes are odd numbers of cache lines (for elements of `narrowest` bytes, so that arrays of several widths share one layout):
+    with the 512 voxels a side of so many CTs, all that a ray meets would compete for a few places in the cache. Behind the last voxel
+    follows a spare one, so that 32-bit loads of 16-bit voxels stay inside.
+    """
+    lines = -(-(shape[2] + 1) * narrowest // _LINE) | 1
+    return np.zeros((shape[0], shape[1] | 1, lines * _LINE // narrowest), dtype)[:, : shape[1], : shape[2]]
 
 
 def render_volume(specimen: Specimen) -> RenderVolume:
     """Pad a specimen by one voxel of air without labels on every side."""
-    shape = tuple(size + 2 for size in specimen.hu.shape)
-    values = with_slack(shape, np.uint16)
+    planes, rows, columns = specimen.hu.shape
+    shape = (planes + 2, rows + 2, columns + 2)
+    values = spread_zeros(shape, np.uint16)
     inner = values[1:-1, 1:-1, 1:-1]
     np.maximum(specimen.hu, -HU_OFFSET, out=inner, casting="unsafe")
     inner += np.uint16(HU_OFFSET)  # wraps round for negative values and so comes out right
-    labels = with_slack(shape, specimen.labels.dtype)
+    labels = spread_zeros(shape, specimen.labels.dtype)
     labels[1:-1, 1:-1, 1:-1] = specimen.labels
     world_to_index = np.linalg.inv(specimen.ijk_to_ras)
     world_to_index[:3, 3] += 1
