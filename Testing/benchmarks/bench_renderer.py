@@ -114,7 +114,7 @@ def plot(times: dict[str, float], path: Path) -> None:
     bars = axes.barh(list(times), [1e3 * value for value in times.values()])
     axes.bar_label(bars, fmt="%.0f ms", padding=4)
     axes.set(xscale="log", xlabel="milliseconds a view (median)")
-    axes.margins(x=0.15)
+    axes.margins(x=0.3)
     axes.invert_yaxis()
     figure.savefig(path, dpi=120)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import OBLIQUE, affine
+from phantoms import OBLIQUE, affine
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.rendering.renderer import make_renderer

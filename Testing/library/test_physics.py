@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.physics.attenuation import area_density, mass_attenuation
+from SyntheXLib.physics.attenuation import mass_attenuation
 from SyntheXLib.physics.spectrum import Spectrum, tube_spectrum
 
 
@@ -60,15 +60,6 @@ def test_voltages_between_the_tables_lie_between() -> None:
     low, middle, high = (tube_spectrum(kvp).mean_energy_kev for kvp in (80, 80.5, 81))
     assert low < middle < high
     assert tube_spectrum(150).energy_kev.max() <= 150
-
-
-def test_area_density_follows_the_hounsfield_scale() -> None:
-    length, hu = np.array([100.0]), 0.0
-    assert np.isclose(area_density("water", length, length * hu)[0], 10.0)
-    assert np.isclose(area_density("water", length, length * 500)[0], 15.0)
-    # Any material taken for what it is not still attenuates as water at the energy at which the scale holds.
-    bone = area_density("cortical_bone", length, length * hu)[0]
-    assert np.isclose(bone * mass_attenuation("cortical_bone", 70.0), 10 * mass_attenuation("water", 70.0))
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import OBLIQUE, affine
+from phantoms import OBLIQUE, affine
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.physics.attenuation import area_density, transmission
+from SyntheXLib.physics.attenuation import transmission
+from SyntheXLib.physics.decomposition import area_density
 from SyntheXLib.rendering.cpu import CpuRenderer, runnable_variants
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.rendering.reference import ReferenceRenderer
@@ -121,7 +122,7 @@ def test_projected_masks_are_the_silhouettes(
 
 @pytest.mark.parametrize("pose", VIEWS)
 def test_a_landmark_falls_on_the_centroid_of_its_ball(pose: CArmPose) -> None:
-    from conftest import ball_fraction
+    from phantoms import ball_fraction
 
     shape, center = (40, 40, 40), np.array([21.3, -12.1, 8.4])
     matrix = affine(shape, (1.5, 1.6, 1.7), OBLIQUE)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import affine
+from phantoms import affine
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.specimen import Specimen, make_specimen

@@ -1,6 +1,7 @@
 """``synthex simulate``: render a data set."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def add(commands: Any) -> None:
     beam.add_argument(
         "--dose", type=float, default=5.0, metavar="UGY", help="air kerma at the detector without patient, uGy an image (default: 5)"
     )
+    beam.add_argument("--no-grid", action="store_true", help="take the anti-scatter grid out of the beam")
     run_options = parser.add_argument_group("running and storage")
     run_options.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     run_options.add_argument("--renderer", default="auto", help="ray caster: auto, cpu or reference (default: auto)")
@@ -52,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
     from SyntheXLib.tasks.task import load_task
 
     exposure = Exposure(options.kvp, options.aluminium, options.copper, options.dose)
+    if options.no_grid:
+        exposure = replace(exposure, grid=None)
     settings = ViewSettings(options.level, exposure, options.image_size, options.dtype)
     task = load_task(options.task)
     if (options.out / HEADER_FILE).exists() and not options.resume:

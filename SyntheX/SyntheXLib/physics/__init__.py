@@ -1,1 +1,1 @@
-"""Spectra, attenuation and noise: tables and formulas, each with its source."""
+"""Spectra, attenuation, scatter, detector and noise: tables and formulas, each with its source."""

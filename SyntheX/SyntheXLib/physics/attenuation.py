@@ -1,4 +1,4 @@
-"""Mass attenuation coefficients, and the area density of each material along a ray from its HU integrals."""
+"""Mass attenuation coefficients."""
 
 from __future__ import annotations
 
@@ -57,31 +57,6 @@ def mass_attenuation(material: str, energy_kev: np.ndarray | float) -> np.ndarra
             f"Photon energy must lie within {energies[0]:g} to {energies[-1]:g} keV, found {energy.min():g} to {energy.max():g} keV."
         )
     return np.exp(np.interp(np.log(energy), np.log(energies), np.log(table[material])))
-
-
-def area_density(material: str, path_length_mm: np.ndarray, hu_integral: np.ndarray, ct_energy_kev: float = CT_ENERGY_KEV) -> np.ndarray:
-    """Area density along a ray of what is taken to be one material of varying density.
-
-    By the definition of the Hounsfield scale, mu = mu_water (1 + HU / 1000) at the CT's energy; the material's density there follows as
-    mu / (mu/rho). It is linear in HU, so that the integral over the path needs only path length and HU integral.
-
-    Parameters
-    ----------
-    material
-        One of `materials()`.
-    path_length_mm, hu_integral
-        Path length (mm) and integral of HU over it (HU x mm), of one shape.
-    ct_energy_kev
-        Energy at which the Hounsfield scale holds.
-
-    Returns
-    -------
-    numpy.ndarray
-        g/cm2, the same shape.
-    """
-    water_cm = (path_length_mm + hu_integral / 1000.0) / 10.0  # thickness of water (1 g/cm3) of equal attenuation at the CT's energy
-    ratio = mass_attenuation("water", ct_energy_kev) / mass_attenuation(material, ct_energy_kev)
-    return water_cm * ratio.astype(path_length_mm.dtype)
 
 
 def transmission(area_densities: Sequence[np.ndarray], names: Sequence[str], energy_kev: float) -> np.ndarray:

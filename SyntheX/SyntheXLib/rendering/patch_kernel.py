@@ -278,7 +278,8 @@ def _through_patch(
     ahead = start + packet.plane_stride * _AHEAD + drift["q"] * packet.row_stride + drift["p"]
     lines = []
     for row in range(rows):
-        f.prefetch(f.offset(packet.words, ahead + packet.row_stride * row, I32))
+        for column in (0, _COLUMNS - 1):  # often two cache lines
+            f.prefetch(f.offset(packet.words, ahead + (packet.row_stride * row + column), I32))
         lines.append(f.load(packet.words, start + packet.row_stride * row, I32, _COLUMNS))
     tables = [f.join(one, two) for one, two in zip(lines[::2], lines[1::2], strict=True)]
     everything = tables[0]

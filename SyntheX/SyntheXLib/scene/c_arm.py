@@ -79,6 +79,11 @@ class Camera:
         directions[..., 0], directions[..., 1] = x[None, :], y[:, None]
         return directions
 
+    def detector_axes_mm(self) -> tuple[np.ndarray, np.ndarray]:
+        """(W,) x and (H,) y of the pixel centres on the detector, mm from the central ray."""
+        (height, width), rows, columns = self.pixel_spacing_mm, *self.shape
+        return (np.arange(columns) - self.intrinsics[0, 2]) * width, (np.arange(rows) - self.intrinsics[1, 2]) * height
+
     def resized(self, shape: tuple[int, int]) -> Camera:
         """The same field of view on another number of pixels (rows, columns)."""
         scale = np.array([shape[1] / self.shape[1], shape[0] / self.shape[0], 1.0])
