@@ -12,7 +12,7 @@ import numpy as np
 
 from SyntheXLib.rendering.joseph_kernel import AXIS_NUMBERS, AXIS_POINTERS, VIEW_NUMBERS, joseph_kernel
 from SyntheXLib.rendering.llvm_builder import Target, has_wide_permutes, native_lanes
-from SyntheXLib.rendering.patch_kernel import GROUP, interleaved, patch_kernel
+from SyntheXLib.rendering.patch_kernel import GROUP, MOST_GROUPS, interleaved, patch_kernel
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
 from SyntheXLib.rendering.volume import RenderVolume, render_volume, spread_zeros
 from SyntheXLib.scene.c_arm import Camera
@@ -64,7 +64,8 @@ class CpuRenderer:
         hits = np.empty((height, width), volume.label_dtype)
         rays = _IndexRays(volume.world_to_index, camera)
         numbers, pointers, view = volume.records(camera, rays)
-        kernel = _compiled(volume.variant, self.cuts, volume.label_bits, _groups(rays, volume.size) if volume.variant == PATCH else 0)
+        kernel = _compiled(volume.variant, self.cuts, volume.label_bits)
+        groups = (_groups(rays, volume.size),) if volume.variant == PATCH else ()
         addresses = [array.ctypes.data for array in (numbers, pointers, view, path, total, hits)]
         tiles = iter([(row, column) for row in range(0, height, _TILE) for column in range(0, width, _TILE)])
 
@@ -72,7 +73,7 @@ class CpuRenderer:
             for row, column in tiles:  # each thread takes the next one
                 if cancelled is not None and cancelled():
                     return
-                kernel(*addresses, height, width, row, min(row + _TILE, height), column, min(column + _TILE, width))
+                kernel(*addresses, height, width, row, min(row + _TILE, height), column, min(column + _TILE, width), *groups)
 
         for worker in [self._pool.submit(work) for _ in range(self.threads)]:
             worker.result()
@@ -169,17 +170,17 @@ def runnable_variants() -> tuple[str, ...]:
 
 
 def _groups(rays: _IndexRays, size: tuple[int, ...]) -> int:
-    """Groups along the side of the patch kernel's packets: two where the patch they share in the middle of the CT is small enough."""
+    """Groups along the side of the patch kernel's packets: as many as see a patch's voxels in the middle of the CT."""
     middle = rays.grid(3)[1, 1]
     across = int(np.abs(middle).argmax())
     depth = ((np.array(size) - 1) / 2 - rays.origin)[across] / middle[across]
-    in_plane = [list(_IN_PLANE[across])]
-    moves = [np.abs(depth * (step - middle * step[across] / middle[across]))[in_plane] for step in (rays.ray_x, rays.ray_y)]
-    return 2 if (sum(moves) * (2 * GROUP - 1)).max() < 4.5 else 1
+    moves = sum(np.abs(depth * (step - middle * step[across] / middle[across])) for step in (rays.ray_x, rays.ray_y))
+    spread = moves[list(_IN_PLANE[across])].max()  # voxels from pixel to pixel
+    return next((groups for groups in (MOST_GROUPS, 2) if spread * (groups * GROUP - 1) < 4.8), MOST_GROUPS)
 
 
 @lru_cache(maxsize=16)
-def _compiled(variant: str, cuts: tuple[float, ...], label_bits: int, groups: int) -> Any:
+def _compiled(variant: str, cuts: tuple[float, ...], label_bits: int) -> Any:
     if variant == PATCH:
-        return patch_kernel(cuts, label_bits > 0, groups).compile(Target())
+        return patch_kernel(cuts, label_bits > 0).compile(Target())
     return joseph_kernel(int(variant.removeprefix("joseph-")), cuts, label_bits).compile(Target())

@@ -65,7 +65,7 @@ def joseph_kernel(lanes: int, cuts: Sequence[float], label_bits: int) -> Functio
         first_column = packet * lanes + f.parameter("first_column")
         columns = first_column + f.lane_numbers()
         x = columns.to(FLOAT)
-        axis = dominant_axis(f, (first_column + lanes // 2).to(FLOAT), y)
+        axis = dominant_axis(f, f.minimum(first_column + lanes // 2, f.parameter("last_column") - 1).to(FLOAT), y)
         a = record(f, f.offset(f.parameter("axis_numbers"), axis * field_count(AXIS_NUMBERS), FLOAT), AXIS_NUMBERS)
         pointers = f.offset(f.parameter("axis_pointers"), axis * field_count(AXIS_POINTERS), I64)
 

@@ -91,10 +91,8 @@ Operand = Value | int | float
 class Variable:
     """A place that loops may change."""
 
-    def __init__(self, function: Function, initial: Value) -> None:
-        self._function, self._like = function, initial
-        self._place = function.allocate(initial.type)
-        self.value = initial
+    def __init__(self, function: Function, like: Value, place: str) -> None:
+        self._function, self._like, self._place = function, like, place
 
     @property
     def value(self) -> Value:
@@ -307,6 +305,11 @@ class Function:
         call = f"call {result} {name}({pointers} {addresses.text}, i32 {alignment}, {where.type} {where.text}, {result} zeroinitializer)"
         return self.emit(call, kind, addresses.lanes)
 
+    def prefetch(self, pointer: Value) -> None:
+        """Begin to load the cache line of an address, which may lie anywhere."""
+        self._declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.line(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 3, i32 1)")
+
     def store(self, value: Value, pointer: Value, where: Value) -> None:
         """Store the lanes in which `where` holds, one after the other, at `pointer`."""
         element = "f32" if value.kind == FLOAT else value.kind
@@ -327,7 +330,19 @@ class Function:
 
     def variable(self, initial: Value) -> Variable:
         """A variable that holds `initial`."""
-        return Variable(self, initial)
+        made = Variable(self, initial, self.allocate(initial.type))
+        made.value = initial
+        return made
+
+    def variables(self, count: int, kind: str, lanes: int = 0) -> Callable[[Value], Variable]:
+        """`count` variables, told apart by an I32 index."""
+        like = Value(self, "", kind, lanes)
+        place = Value(self, self.allocate(f"[{count} x {like.type}]"), POINTER, 0)
+
+        def at(index: Value) -> Variable:
+            return Variable(self, like, self.offset(place, index, like.type).text)
+
+        return at
 
     @contextmanager
     def loop(self, start: Operand, stop: Value) -> Iterator[Value]:

@@ -7,8 +7,10 @@ word: value in the low half, label bits in the high half, so what is loaded for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -29,8 +31,12 @@ from SyntheXLib.rendering.volume import HU_OFFSET, RenderVolume, spread_zeros
 
 # A group: 16 rays, four columns of four rows of the image.
 GROUP = 4
+# Groups along the side of the largest packet.
+MOST_GROUPS = 4
 # Voxels of a patch along the rows, and the numbers of rows tried, the cheaper first.
 _COLUMNS, _ROWS = 8, (4, 8)
+# Planes by which loading to the cache runs ahead.
+_AHEAD = 8
 _VALUE = 0xFFFF
 _NEVER = 1 << 30
 
@@ -45,37 +51,97 @@ def interleaved(volume: RenderVolume) -> np.ndarray:
     return words
 
 
+class _State:
+    """What every group of a packet has met so far; too much for the registers of a large packet, so it lies in memory."""
+
+    def __init__(self, f: Function, cuts: int) -> None:
+        def vectors(kind: str) -> Callable[[Value], Variable]:
+            return f.variables(MOST_GROUPS**2, kind, f.lanes)
+
+        self._floats = {name: vectors(FLOAT) for name in ("slope_p", "slope_q", "weight")}
+        self._integers = {name: vectors(I32) for name in ("begin", "end", "hits")}
+        self._patch = {name: f.variables(MOST_GROUPS**2, FLOAT) for name in ("low_p", "low_q", "rise_p", "rise_q")}
+        self._missing = f.variables(MOST_GROUPS**2, I32)
+        self._sums, self._counts = [vectors(FLOAT) for _ in range(cuts + 1)], [vectors(FLOAT) for _ in range(cuts)]
+
+    def group(self, number: Value) -> _Group:
+        """The state of one group."""
+        named = {name: at(number) for name, at in (self._floats | self._integers).items()}
+        patch = {name: at(number) for name, at in self._patch.items()}
+        return _Group(
+            **named,
+            patch=patch,
+            missing=self._missing(number),
+            sums=[at(number) for at in self._sums],
+            counts=[at(number) for at in self._counts],
+        )
+
+
 @dataclass
 class _Group:
-    """16 rays and what they have met so far."""
+    """16 rays: how they run, and their sums of values and counts of samples, of all (counted by `begin` and `end`) and above each cut."""
 
-    columns: Value
-    rows: Value
-    slope_p: Value
-    slope_q: Value
-    begin: Value
-    end: Value
-    weight: Value
+    slope_p: Variable
+    slope_q: Variable
+    weight: Variable
+    begin: Variable
+    end: Variable
+    hits: Variable
+    patch: dict[str, Variable]
+    """Least coordinates in the packet's first plane and their change from plane to plane, for a patch of its own."""
+    missing: Variable
+    """Label bits, in the high half, that some ray has not hit yet."""
     sums: list[Variable]
     counts: list[Variable]
-    hits: Variable
+
+    def live(self, plane: Value) -> Value:
+        """Which rays pass a plane inside the volume."""
+        return (self.begin.value <= plane) & (self.end.value >= plane)
 
 
 @dataclass
 class _Packet:
     """What the groups of a packet share."""
 
+    f: Function
+    cuts: Sequence[float]
+    labelled: bool
+    state: _State
     a: dict[str, Value]
     words: Value
     plane_stride: Value
     row_stride: Value
-    first: Value
-    last: Value
     missing: Variable
-    """Label bits, in the high half, that some ray has not hit yet."""
+    """As a group's, of all groups together."""
+
+    @contextmanager
+    def groups(self) -> Iterator[_Group]:
+        """One group after the other."""
+        side = self.f.parameter("groups")
+        with self.f.loop(0, side * side) as number:
+            yield self.state.group(number)
+
+    @contextmanager
+    def only(self, group: _Group) -> Iterator[_Group]:
+        """This one."""
+        yield group
+
+    @contextmanager
+    def placed_groups(self, row: Value, column: Value) -> Iterator[tuple[_Group, Value, Value]]:
+        """One after the other, with the columns and rows of its pixels; the packet's first pixel is given."""
+        f, side, lane = self.f, self.f.parameter("groups"), self.f.lane_numbers()
+        with f.loop(0, side) as down, f.loop(0, side) as right:
+            columns, rows = (lane & (GROUP - 1)) + (column + right * GROUP), (lane >> 2) + (row + down * GROUP)
+            yield self.state.group(down * side + right), columns, rows
+
+    def coordinate(self, group: _Group, axis: str, plane: Value, base: Value | float = 0.0) -> Value:
+        """Where the rays pass a plane, from `base` on."""
+        slope = group.slope_p if axis == "p" else group.slope_q
+        steps = plane.to(FLOAT) - self.a["origin_across"]
+        return self.f.multiply_add(slope.value, steps, self.a[f"origin_{axis}"] - base)
 
 
-def patch_kernel(cuts: Sequence[float], labelled: bool, groups: int) -> Function:
+def patch_kernel(cuts: Sequence[float], labelled: bool) -> Function:
     """Build the kernel.
 
     Parameters
@@ -84,186 +150,180 @@ def patch_kernel(cuts: Sequence[float], labelled: bool, groups: int) -> Function
         Limits of the HU classes, rising.
     labelled
         Whether to look at the label bits.
-    groups
-        Groups along each side of a packet.
 
     Returns
     -------
     Function
-        Called as `joseph_kernel`'s; "values" points to words as `interleaved` gives them, "labels" to nothing. The
-        first row and column are multiples of ``4 * groups``.
+        Called as `joseph_kernel`'s, with the number of groups along each side of a packet (1 to `MOST_GROUPS`) as one more parameter;
+        "values" points to words as `interleaved` gives them, "labels" to nothing. The first row and column are multiples of ``4 * groups``.
     """
-    f = Function("march", GROUP * GROUP, PARAMETERS)
+    f = Function("march", GROUP * GROUP, PARAMETERS | {"groups": I32})
     view = record(f, f.parameter("view"), VIEW_NUMBERS)
-    side = GROUP * groups
+    state = _State(f, len(cuts))
+    side = f.parameter("groups") * GROUP
     (first_row, bands), (first_column, blocks) = _packets(f, "row", side), _packets(f, "column", side)
     with f.loop(0, bands) as band, f.loop(0, blocks) as block:
         row, column = band * side + first_row, block * side + first_column
-        axis = dominant_axis(f, (column + side // 2).to(FLOAT), (row + side // 2).to(FLOAT))
+        ends = f.minimum(column + side, f.parameter("last_column")), f.minimum(row + side, f.parameter("last_row"))
+        middle = (column + ends[0]) / 2, (row + ends[1]) / 2
+        axis = dominant_axis(f, middle[0].to(FLOAT), middle[1].to(FLOAT))
         a = record(f, f.offset(f.parameter("axis_numbers"), axis * field_count(AXIS_NUMBERS), FLOAT), AXIS_NUMBERS)
         pointers = f.offset(f.parameter("axis_pointers"), axis * field_count(AXIS_POINTERS), I64)
-        members = [
-            _group(f, a, view, row + GROUP * down, column + GROUP * right, cuts) for down in range(groups) for right in range(groups)
-        ]
-        first, last = members[0].begin, members[0].end
-        for member in members[1:]:
-            first, last = f.minimum(first, member.begin), f.maximum(last, member.end)
-        packet = _Packet(
-            a=a,
-            words=pointer_to(f, f.load(pointers, 0, I64)),
-            plane_stride=f.load(pointers, 2, I64),
-            row_stride=f.load(pointers, 3, I64),
-            first=f.smallest_lane(first),
-            last=f.largest_lane(last),
-            missing=f.variable(f.constant(~_VALUE, I32)),
-        )
-        _march(f, packet, members, cuts, labelled)
-        for member in members:
-            _store(f, member, labelled)
+        words, plane_stride, row_stride = (f.load(pointers, place, I64) for place in (0, 2, 3))
+        missing = f.variable(f.constant(~_VALUE, I32))
+        packet = _Packet(f, cuts, labelled, state, a, pointer_to(f, words), plane_stride, row_stride, missing)
+        first, last = _set_up(packet, view, row, column)
+        _march(packet, first, last)
+        _store(packet, row, column)
     return f
 
 
-def _packets(f: Function, direction: str, side: int) -> tuple[Value, Value]:
+def _packets(f: Function, direction: str, side: Value) -> tuple[Value, Value]:
     """First row or column of pixels, and the number of packets from there."""
     first, last = f.parameter(f"first_{direction}"), f.parameter(f"last_{direction}")
-    return first, (last - first + (side - 1)) / side
+    return first, (last - first + side - 1) / side
 
 
-def _group(f: Function, a: dict[str, Value], view: dict[str, Value], row: Value, column: Value, cuts: Sequence[float]) -> _Group:
-    lane = f.lane_numbers()
-    columns, rows = (lane & (GROUP - 1)) + column, (lane >> 2) + row
-    # Pixels beyond the image repeat the last ones, so that they do not widen the patch.
-    x = f.minimum(columns, f.parameter("last_column") - 1).to(FLOAT)
-    y = f.minimum(rows, f.parameter("last_row") - 1).to(FLOAT)
-    across = ray(f, a, "across", x, y)
-    per_plane = 1.0 / across  # mm of depth from plane to plane, signed
-    slope_p, slope_q = ray(f, a, "p", x, y) * per_plane, ray(f, a, "q", x, y) * per_plane
-    begin, end = planes(f, a, across, slope_p, slope_q, view["depth"])
-    passes = begin <= end
-    ray_x, ray_y = f.multiply_add(x, view["x_step"], view["x_0"]), f.multiply_add(y, view["y_step"], view["y_0"])
-    zero = f.constant(0.0, FLOAT, f.lanes)
-    return _Group(
-        columns,
-        rows,
-        slope_p,
-        slope_q,
-        f.select(passes, begin, _NEVER),
-        f.select(passes, end, -1),
-        f.sqrt(ray_x * ray_x + (ray_y * ray_y + 1.0)) * f.absolute(per_plane),  # mm of ray from plane to plane
-        [f.variable(zero) for _ in range(len(cuts) + 1)],
-        [f.variable(zero) for _ in cuts],
-        f.variable(f.select(passes, 0, -1)),  # a ray that passes nothing lacks no label
-    )
+def _set_up(packet: _Packet, view: dict[str, Value], row: Value, column: Value) -> tuple[Value, Value]:
+    """Fill the state, and find the first and last plane that some ray passes."""
+    f, a = packet.f, packet.a
+    first, last = f.variable(f.constant(_NEVER, I32)), f.variable(f.constant(-1, I32))
+    with packet.placed_groups(row, column) as (group, columns, rows):
+        # Pixels beyond the image repeat the last ones, so that they do not widen the patch.
+        x = f.minimum(columns, f.parameter("last_column") - 1).to(FLOAT)
+        y = f.minimum(rows, f.parameter("last_row") - 1).to(FLOAT)
+        across = ray(f, a, "across", x, y)
+        per_plane = 1.0 / across  # mm of depth from plane to plane, signed
+        slope_p, slope_q = ray(f, a, "p", x, y) * per_plane, ray(f, a, "q", x, y) * per_plane
+        begin, end = planes(f, a, across, slope_p, slope_q, view["depth"])
+        passes = begin <= end
+        begin, end = f.select(passes, begin, _NEVER), f.select(passes, end, -1)
+        ray_x, ray_y = f.multiply_add(x, view["x_step"], view["x_0"]), f.multiply_add(y, view["y_step"], view["y_0"])
+        group.weight.value = f.sqrt(ray_x * ray_x + (ray_y * ray_y + 1.0)) * f.absolute(per_plane)  # mm of ray from plane to plane
+        group.slope_p.value, group.slope_q.value, group.begin.value, group.end.value = slope_p, slope_q, begin, end
+        group.hits.value = f.select(passes, 0, -1)  # a ray that passes nothing lacks no label
+        group.missing.value = ~_VALUE
+        for variable in (*group.sums, *group.counts):
+            variable.value = 0.0
+        first.value = f.minimum(first.value, f.smallest_lane(begin))
+        last.value = f.maximum(last.value, f.largest_lane(end))
+    return first.value, last.value
 
 
-def _march(f: Function, packet: _Packet, members: list[_Group], cuts: Sequence[float], labelled: bool) -> None:
-    """Each packet goes through one of the loops: the cheapest patch that holds it, or gathers."""
-    ends = [plane.to(FLOAT) - packet.a["origin_across"] for plane in (packet.first, packet.last)]
-    span = f.maximum((packet.last - packet.first).to(FLOAT), 1.0)
-    low, rise, spread = {}, {}, {}
-    for axis in ("p", "q"):
-        bounds = [_bounds(f, packet, members, axis, steps) for steps in ends]
-        low[axis] = bounds[0][0]
-        rise[axis] = (bounds[1][0] - bounds[0][0]) / span
-        spread[axis] = f.maximum(*(upper - lower for lower, upper in bounds))
-    stop = packet.last + 1
+def _march(packet: _Packet, first: Value, last: Value) -> None:
+    """Each packet goes through one of the loops: the cheapest patches that hold it, shared or one a group, or gathers."""
+    f, a = packet.f, packet.a
+    span = f.maximum((last - first).to(FLOAT), 1.0)
+    shared = {axis: [f.variable(f.constant(limit, FLOAT)) for limit in (1e9, -1e9, 1e9, -1e9)] for axis in ("p", "q")}
+    spread_alone = {axis: f.variable(f.constant(0.0, FLOAT)) for axis in shared}
+    with packet.groups() as group:
+        for axis, bounds in shared.items():
+            low, high, low_end, high_end = (*_bounds(packet, group, axis, first), *_bounds(packet, group, axis, last))
+            group.patch[f"low_{axis}"].value, group.patch[f"rise_{axis}"].value = low, (low_end - low) / span
+            widest = spread_alone[axis]
+            widest.value = f.maximum(widest.value, f.maximum(high - low, high_end - low_end))
+            for bound, found, extreme in zip(bounds, (low, high, low_end, high_end), (f.minimum, f.maximum) * 2, strict=True):
+                bound.value = extreme(bound.value, found)
+    lows, rises, spreads = {}, {}, {}
+    for axis, bounds in shared.items():
+        least, most, least_end, most_end = (bound.value for bound in bounds)
+        lows[axis], rises[axis], spreads[axis] = least, (least_end - least) / span, f.maximum(most - least, most_end - least_end)
+    alone = {axis: widest.value for axis, widest in spread_alone.items()}
+
     undone = f.variable(f.constant(1, I32))
-    for rows in _ROWS:
+    for spread, rows in [(spread, rows) for spread in (spreads, alone) for rows in _ROWS]:
         # A cell's second voxel must still lie within the patch, and the patch within the volume.
-        fits = (spread["p"] < _COLUMNS - 2.0) & (spread["q"] < rows - 2.0)
-        fits = fits & (packet.a["last_p"] > _COLUMNS - 1.5) & (packet.a["last_q"] > rows - 1.5) & f.differs(undone.value, 0)
-        with f.loop(packet.first, f.select(fits, stop, packet.first)) as plane:
-            _through_patch(f, packet, members, cuts, labelled, plane, low, rise, rows)
+        fits = (spread["p"] < _COLUMNS - 2.0) & (spread["q"] < rows - 2.0) & f.differs(undone.value, 0)
+        fits = fits & (a["last_p"] > _COLUMNS - 1.5) & (a["last_q"] > rows - 1.5)
+        with f.loop(first, f.select(fits, last + 1, first)) as plane:
+            since = (plane - first).to(FLOAT)
+            if spread is spreads:
+                _through_patch(packet, packet.groups, packet.missing, plane, _moved(f, lows, rises, since), rises, rows)
+            else:  # neighbours one after the other in the same plane: what one loads serves the next
+                with packet.groups() as group:
+                    own_lows, own_rises = ({axis: group.patch[f"{what}_{axis}"].value for axis in lows} for what in ("low", "rise"))
+                    only = partial(packet.only, group)
+                    _through_patch(packet, only, group.missing, plane, _moved(f, own_lows, own_rises, since), own_rises, rows)
         undone.value = f.select(fits, 0, undone.value)
-    with f.loop(packet.first, f.select(f.differs(undone.value, 0), stop, packet.first)) as plane:
-        for member in members:
-            _through_memory(f, packet, member, cuts, labelled, plane)
+    with f.loop(first, f.select(f.differs(undone.value, 0), last + 1, first)) as plane, packet.groups() as group:
+        _through_memory(packet, group, plane)
 
 
-def _bounds(f: Function, packet: _Packet, members: list[_Group], axis: str, steps: Value) -> tuple[Value, Value]:
-    """Least and greatest coordinate of the rays in a plane, with a margin for rounding."""
-    places = [_coordinate(f, packet, member, axis, steps) for member in members]
-    low, high = places[0], places[0]
-    for place in places[1:]:
-        low, high = f.minimum(low, place), f.maximum(high, place)
-    return f.smallest_lane(low) - 2e-3, f.largest_lane(high) + 2e-3
+def _moved(f: Function, lows: dict[str, Value], rises: dict[str, Value], since: Value) -> dict[str, Value]:
+    return {axis: f.multiply_add(rises[axis], since, lows[axis]) for axis in lows}
 
 
-def _coordinate(f: Function, packet: _Packet, member: _Group, axis: str, steps: Value, base: Value | float = 0.0) -> Value:
-    slope = member.slope_p if axis == "p" else member.slope_q
-    return f.multiply_add(slope, steps, packet.a[f"origin_{axis}"] - base)
+def _bounds(packet: _Packet, group: _Group, axis: str, plane: Value) -> tuple[Value, Value]:
+    """Least and greatest coordinate of a group's rays in a plane, with a margin for rounding."""
+    place = packet.coordinate(group, axis, plane)
+    return packet.f.smallest_lane(place) - 2e-3, packet.f.largest_lane(place) + 2e-3
 
 
 def _through_patch(
-    f: Function,
     packet: _Packet,
-    members: list[_Group],
-    cuts: Sequence[float],
-    labelled: bool,
+    groups: Callable[[], AbstractContextManager[_Group]],
+    missing: Variable,
     plane: Value,
     low: dict[str, Value],
     rise: dict[str, Value],
     rows: int,
 ) -> None:
-    a = packet.a
-    steps = plane.to(FLOAT) - a["origin_across"]
-    since = (plane - packet.first).to(FLOAT)
+    """Sample one plane for groups that share a patch; `low` are their least coordinates there, `rise` the change from plane to plane."""
+    f, a = packet.f, packet.a
     base = {}
-    for axis, size in (("p", _COLUMNS), ("q", rows)):
-        least = f.floor(f.multiply_add(rise[axis], since, low[axis]))
-        # last_p and last_q are a hair below the last index
-        base[axis] = f.minimum(f.maximum(least, 0.0), f.floor(a[f"last_{axis}"]) - (size - 2.0))
+    for axis, size in (("p", _COLUMNS), ("q", rows)):  # last_p and last_q are a hair below the last index
+        base[axis] = f.minimum(f.maximum(f.floor(low[axis]), 0.0), f.floor(a[f"last_{axis}"]) - (size - 2.0))
     start = plane.to(I64) * packet.plane_stride + base["q"].to(I64) * packet.row_stride + base["p"].to(I64)
-    lines = [f.load(packet.words, start + packet.row_stride * row, I32, _COLUMNS) for row in range(rows)]
+    drift = {axis: (rise[axis] * float(_AHEAD)).to(I32).to(I64) for axis in rise}
+    ahead = start + packet.plane_stride * _AHEAD + drift["q"] * packet.row_stride + drift["p"]
+    lines = []
+    for row in range(rows):
+        for column in (0, _COLUMNS - 1):  # often two cache lines
+            f.prefetch(f.offset(packet.words, ahead + (packet.row_stride * row + column), I32))
+        lines.append(f.load(packet.words, start + packet.row_stride * row, I32, _COLUMNS))
     tables = [f.join(one, two) for one, two in zip(lines[::2], lines[1::2], strict=True)]
     everything = tables[0]
     for table in tables[1:]:
         everything = everything | table
 
-    def place(member: _Group) -> tuple[Value, Value, Value]:
+    def place(group: _Group) -> tuple[Value, Value, Value]:
         """Index of the ray's cell in the patch, and where in the cell it passes."""
-        p, q = (_coordinate(f, packet, member, axis, steps, base[axis]) for axis in ("p", "q"))
+        p, q = (packet.coordinate(group, axis, plane, base[axis]) for axis in ("p", "q"))
         cell_p, cell_q = p.to(I32), q.to(I32)
         return (cell_q << 3) + cell_p, p - cell_p.to(FLOAT), q - cell_q.to(FLOAT)
 
     with f.when(f.any_lane(f.differs(everything & _VALUE, 0))):
         numbers = [(table & _VALUE).to(FLOAT) for table in tables]
-        for member in members:
-            cell, part_p, part_q = place(member)
+        with groups() as group:
+            cell, part_p, part_q = place(group)
             corners = [f.lookup(numbers, cell + step) for step in (0, 1, _COLUMNS, _COLUMNS + 1)]
-            _tally(f, member, cuts, _bilinear(f, corners, part_p, part_q), _live(member, plane))
-    if not labelled:
+            _tally(packet, group, _bilinear(f, corners, part_p, part_q), group.live(plane))
+    if not packet.labelled:
         return
-    with f.when(f.any_lane(f.differs(everything & packet.missing.value, 0))):
-        lacking = f.constant(0, I32)
-        for member in members:
-            cell, part_p, part_q = place(member)
-            live = _live(member, plane)
-            for right, below in _label_corners(f, member, part_p, part_q):
-                found = f.lookup(tables, cell + f.select(right, 1, 0) + f.select(below, _COLUMNS, 0))
-                member.hits.value = f.select(live, member.hits.value | found, member.hits.value)
-            lacking = lacking | ~f.common_bits(member.hits.value)
-        packet.missing.value = lacking & ~_VALUE
+    with f.when(f.any_lane(f.differs(everything & missing.value, 0))):
+        missing.value = 0
+        with groups() as group:
+            cell, part_p, part_q = place(group)
+            hits, live = group.hits.value, group.live(plane)
+            for right, below in _label_corners(f, group, part_p, part_q):
+                hits = f.select(live, hits | f.lookup(tables, cell + f.select(right, 1, 0) + f.select(below, _COLUMNS, 0)), hits)
+            group.hits.value = hits
+            missing.value = missing.value | (~f.common_bits(hits) & ~_VALUE)
 
 
-def _through_memory(f: Function, packet: _Packet, member: _Group, cuts: Sequence[float], labelled: bool, plane: Value) -> None:
-    live = _live(member, plane)
-    steps = plane.to(FLOAT) - packet.a["origin_across"]
-    p, q = (_coordinate(f, packet, member, axis, steps) for axis in ("p", "q"))
+def _through_memory(packet: _Packet, group: _Group, plane: Value) -> None:
+    f, live = packet.f, group.live(plane)
+    p, q = (packet.coordinate(group, axis, plane) for axis in ("p", "q"))
     cell_p, cell_q = p.to(I32), q.to(I32)
     part_p, part_q = p - cell_p.to(FLOAT), q - cell_q.to(FLOAT)
     words, stride = f.offset(packet.words, plane.to(I64) * packet.plane_stride, I32), packet.row_stride.to(I32)
     cell = cell_q * stride + cell_p
     corners = [f.gather(f.offset(words, cell + step, I32), I32, live, 4) for step in (0, 1, stride, stride + 1)]
-    _tally(f, member, cuts, _bilinear(f, [(corner & _VALUE).to(FLOAT) for corner in corners], part_p, part_q), live)
-    if labelled:
-        for right, below in _label_corners(f, member, part_p, part_q):
+    _tally(packet, group, _bilinear(f, [(corner & _VALUE).to(FLOAT) for corner in corners], part_p, part_q), live)
+    if packet.labelled:
+        for right, below in _label_corners(f, group, part_p, part_q):
             upper, lower = f.select(right, corners[1], corners[0]), f.select(right, corners[3], corners[2])
-            member.hits.value = member.hits.value | f.select(below, lower, upper)  # lanes that are not live hold zero
-
-
-def _live(member: _Group, plane: Value) -> Value:
-    return (member.begin <= plane) & (member.end >= plane)
+            group.hits.value = group.hits.value | f.select(below, lower, upper)  # lanes that are not live hold zero
 
 
 def _bilinear(f: Function, corners: Sequence[Value], part_p: Value, part_q: Value) -> Value:
@@ -272,49 +332,50 @@ def _bilinear(f: Function, corners: Sequence[Value], part_p: Value, part_q: Valu
     return f.multiply_add(lower - upper, part_q, upper)
 
 
-def _label_corners(f: Function, member: _Group, part_p: Value, part_q: Value) -> list[tuple[Value, Value]]:
+def _label_corners(f: Function, group: _Group, part_p: Value, part_q: Value) -> list[tuple[Value, Value]]:
     """Which voxel of its cell is nearest where the ray enters and where it leaves the plane's layer: the right one, one of the lower row.
 
     Half a plane's slope is at most half a voxel, so it is one of the cell's four.
     """
-    return [
-        (f.multiply_add(member.slope_p, half, part_p) >= 0.5, f.multiply_add(member.slope_q, half, part_q) >= 0.5) for half in (-0.5, 0.5)
-    ]
+    slope_p, slope_q = group.slope_p.value, group.slope_q.value
+    return [(f.multiply_add(slope_p, half, part_p) >= 0.5, f.multiply_add(slope_q, half, part_q) >= 0.5) for half in (-0.5, 0.5)]
 
 
-def _tally(f: Function, member: _Group, cuts: Sequence[float], value: Value, live: Value) -> None:
+def _tally(packet: _Packet, group: _Group, value: Value, live: Value) -> None:
     """Add a sample to the sums of all, and of those at or above each cut; what none reaches is left out with all above it."""
+    f = packet.f
 
-    def masked(variable: Variable, increment: Value | float, where: Value) -> None:
+    def add_where(condition: Value, variable: Variable, increment: Value | float) -> None:
         now = variable.value
-        variable.value = f.select(where, now + increment, now)
+        variable.value = f.select(condition, now + increment, now)
 
     def above(number: int) -> None:
-        if number == len(cuts):
+        if number == len(packet.cuts):
             return
-        reached = live & (value >= cuts[number] + HU_OFFSET)
+        reached = live & (value >= packet.cuts[number] + HU_OFFSET)
         with f.when(f.any_lane(reached)):
-            masked(member.sums[number + 1], value, reached)
-            masked(member.counts[number], 1.0, reached)
+            add_where(reached, group.sums[number + 1], value)
+            add_where(reached, group.counts[number], 1.0)
             above(number + 1)
 
-    masked(member.sums[0], value, live)
+    add_where(live, group.sums[0], value)
     above(0)
 
 
-def _store(f: Function, member: _Group, labelled: bool) -> None:
-    """Differences of the sums above successive cuts are the classes'; weigh them and write the group's rows of all planes of the image."""
-    width = f.parameter("width")
-    inside = (member.columns < f.parameter("last_column")) & (member.rows < f.parameter("last_row"))
-    pixel = (member.rows * width + member.columns).to(I64)
+def _store(packet: _Packet, row: Value, column: Value) -> None:
+    """Differences of the sums above successive cuts are the classes'; weigh them and write them to all planes of the image."""
+    f, width = packet.f, packet.f.parameter("width")
     size = (f.parameter("height") * width).to(I64)
-    passed = f.maximum(member.end - member.begin + 1, 0)
-    sums, counts = [v.value for v in member.sums], [passed.to(FLOAT), *(v.value for v in member.counts)]
-    for kind in range(len(sums)):
-        total, count = sums[kind], counts[kind]
-        if kind + 1 < len(sums):
-            total, count = total - sums[kind + 1], count - counts[kind + 1]
-        for values, name in ((count, "path"), (f.multiply_add(count, -float(HU_OFFSET), total), "total")):
-            f.scatter(values * member.weight, f.offset(f.parameter(name), pixel + size * kind, FLOAT), inside)
-    hits = f.select(f.differs(passed, 0), member.hits.value >> 16, 0) if labelled else f.constant(0, I32, f.lanes)
-    f.scatter(hits.to(I16), f.offset(f.parameter("hits"), pixel, I16), inside)
+    with packet.placed_groups(row, column) as (group, columns, rows):
+        inside = (columns < f.parameter("last_column")) & (rows < f.parameter("last_row"))
+        pixel = (rows * width + columns).to(I64)
+        passed = f.maximum(group.end.value - group.begin.value + 1, 0)
+        sums, counts = [v.value for v in group.sums], [passed.to(FLOAT), *(v.value for v in group.counts)]
+        for kind in range(len(sums)):
+            total, count = sums[kind], counts[kind]
+            if kind + 1 < len(sums):
+                total, count = total - sums[kind + 1], count - counts[kind + 1]
+            for values, name in ((count, "path"), (f.multiply_add(count, -float(HU_OFFSET), total), "total")):
+                f.scatter(values * group.weight.value, f.offset(f.parameter(name), pixel + size * kind, FLOAT), inside)
+        hits = f.select(f.differs(passed, 0), group.hits.value >> 16, 0) if packet.labelled else f.constant(0, I32, f.lanes)
+        f.scatter(hits.to(I16), f.offset(f.parameter("hits"), pixel, I16), inside)
