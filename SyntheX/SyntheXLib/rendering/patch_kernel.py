@@ -7,7 +7,7 @@ word: value in the low half, label bits in the high half, so what is loaded for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,8 @@ from SyntheXLib.rendering.joseph_kernel import (
     record,
 )
 from SyntheXLib.rendering.llvm_builder import FLOAT, I16, I32, I64, Function, Value, Variable
-from SyntheXLib.rendering.volume import HU_OFFSET, RenderVolume, spread_zeros
+from SyntheXLib.rendering.volume import HU_OFFSET, spread_zeros
+from SyntheXLib.scene.specimen import Specimen
 
 # A group: 16 rays, four columns of four rows of the image.
 GROUP = 4
@@ -41,13 +42,22 @@ _VALUE = 0xFFFF
 _NEVER = 1 << 30
 
 
-def interleaved(volume: RenderVolume) -> np.ndarray:
-    """(K, J, I) uint32 words of value and label bits, of a volume with 16-bit labels."""
-    planes, rows, columns = volume.labels.shape
-    words = spread_zeros((planes, rows, columns), np.uint32, 4)
-    words[...] = volume.labels
-    words <<= np.uint32(16)
-    words |= volume.values
+def interleaved(specimen: Specimen, each: Callable[[Callable[[int], None], Iterable[int]], Iterable[None]] = map) -> np.ndarray:
+    """(K + 2, J + 2, I + 2) uint32 words of value and label bits, padded as `render_volume` does; `each` may do planes in parallel.
+
+    The label field must be of 16 bits.
+    """
+    planes, rows, columns = specimen.hu.shape
+    words = spread_zeros((planes + 2, rows + 2, columns + 2), np.uint32, 4)
+
+    def fill(plane: int) -> None:
+        inner = words[plane + 1, 1:-1, 1:-1]
+        np.maximum(specimen.hu[plane], -HU_OFFSET, out=inner, casting="unsafe")
+        inner += np.uint32(HU_OFFSET)  # wraps round for negative values and so comes out right
+        inner |= specimen.labels[plane].astype(np.uint32) << np.uint32(16)
+
+    for _ in each(fill, range(planes)):
+        pass
     return words
 
 
