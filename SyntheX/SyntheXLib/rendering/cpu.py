@@ -173,13 +173,19 @@ def runnable_variants() -> tuple[str, ...]:
 
 
 def _groups(rays: _IndexRays, size: tuple[int, ...]) -> int:
-    """Groups along the side of the patch kernel's packets: as many as see a patch's voxels in the middle of the CT."""
+    """Groups along the side of the patch kernel's packets: as many as share a patch of 8 x 8 voxels in the middle of the CT.
+
+    Where only one would, many again: they march side by side, and what one loads is near for the next.
+    """
     middle = rays.grid(3)[1, 1]
     across = int(np.abs(middle).argmax())
     depth = ((np.array(size) - 1) / 2 - rays.origin)[across] / middle[across]
     moves = sum(np.abs(depth * (step - middle * step[across] / middle[across])) for step in (rays.ray_x, rays.ray_y))
     spread = moves[list(_IN_PLANE[across])].max()  # voxels from pixel to pixel
-    return next((groups for groups in (MOST_GROUPS, 2) if spread * (groups * GROUP - 1) < 4.8), MOST_GROUPS)
+    for groups in (MOST_GROUPS, 2):
+        if spread * (groups * GROUP - 1) < 4.8:
+            return groups
+    return MOST_GROUPS
 
 
 @lru_cache(maxsize=16)
