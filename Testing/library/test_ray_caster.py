@@ -26,8 +26,8 @@ VIEWS = (
 )
 VARIANTS = runnable_variants()
 RENDERERS = [ReferenceRenderer(), *(CpuRenderer(variant=variant) for variant in VARIANTS)]
-# Pixel spacings (mm) that need each way of the patch kernel: gathers, patches of each size, packets of one and of four groups.
-SPACINGS = (3.0, 1.5, 0.8, 0.4, 0.2)
+# Pixel spacings (mm) that take the patch kernel each of its ways: gathers, patches of each size, a group's own and shared by 4 or 16.
+SPACINGS = (12.0, 6.0, 3.0, 1.5, 0.8, 0.4, 0.2)
 
 
 def view(pose: CArmPose, shape: tuple[int, int] = (96, 111)) -> Camera:

@@ -14,7 +14,7 @@ from SyntheXLib.rendering.joseph_kernel import AXIS_NUMBERS, AXIS_POINTERS, VIEW
 from SyntheXLib.rendering.llvm_builder import Target, has_wide_permutes, native_lanes
 from SyntheXLib.rendering.patch_kernel import GROUP, MOST_GROUPS, interleaved, patch_kernel
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
-from SyntheXLib.rendering.volume import RenderVolume, render_volume, spread_zeros
+from SyntheXLib.rendering.volume import render_volume, spread_zeros, world_to_padded_index
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
@@ -85,7 +85,7 @@ class CpuRenderer:
         # The last specimen is kept: views of one specimen come one after the other.
         if self._volume is None or self._specimen is not specimen:
             self._volume, self._specimen = None, None  # its memory first
-            self._volume, self._specimen = _KernelVolume(render_volume(specimen), self.variant), specimen
+            self._volume, self._specimen = _KernelVolume(specimen, self.variant, self._pool), specimen
         return self._volume
 
 
@@ -110,15 +110,18 @@ class _IndexRays:
 class _KernelVolume:
     """Voxels as the kernel reads them; the copy for rays along the rows is made when such rays first occur."""
 
-    def __init__(self, volume: RenderVolume, variant: str) -> None:
-        self.world_to_index = volume.world_to_index
-        self.size = volume.values.shape[::-1]
-        self.label_dtype = volume.labels.dtype
-        self.label_bits = 8 * volume.labels.itemsize if volume.labels.any() else 0
-        if variant == PATCH and volume.labels.itemsize > 2:
-            variant = f"joseph-{native_lanes()}"
-        self.variant = variant
-        self._arrays: tuple[np.ndarray, ...] = (interleaved(volume),) if variant == PATCH else (volume.values, volume.labels)
+    def __init__(self, specimen: Specimen, variant: str, pool: ThreadPoolExecutor) -> None:
+        self.world_to_index = world_to_padded_index(specimen)
+        self.label_dtype = specimen.labels.dtype
+        self.label_bits = 8 * self.label_dtype.itemsize if specimen.labels.any() else 0
+        self.variant = f"joseph-{native_lanes()}" if variant == PATCH and self.label_dtype.itemsize > 2 else variant
+        self._arrays: tuple[np.ndarray, ...]
+        if self.variant == PATCH:
+            self._arrays = (interleaved(specimen, pool.map),)
+        else:
+            volume = render_volume(specimen)
+            self._arrays = (volume.values, volume.labels)
+        self.size = self._arrays[0].shape[::-1]
         self._turned: tuple[np.ndarray, ...] = ()
 
     def records(self, camera: Camera, rays: _IndexRays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -170,13 +173,19 @@ def runnable_variants() -> tuple[str, ...]:
 
 
 def _groups(rays: _IndexRays, size: tuple[int, ...]) -> int:
-    """Groups along the side of the patch kernel's packets: as many as see a patch's voxels in the middle of the CT."""
+    """Groups along the side of the patch kernel's packets: as many as share a patch of 8 x 8 voxels in the middle of the CT.
+
+    Where only one would, many again: they march side by side, and what one loads is near for the next.
+    """
     middle = rays.grid(3)[1, 1]
     across = int(np.abs(middle).argmax())
     depth = ((np.array(size) - 1) / 2 - rays.origin)[across] / middle[across]
     moves = sum(np.abs(depth * (step - middle * step[across] / middle[across])) for step in (rays.ray_x, rays.ray_y))
     spread = moves[list(_IN_PLANE[across])].max()  # voxels from pixel to pixel
-    return next((groups for groups in (MOST_GROUPS, 2) if spread * (groups * GROUP - 1) < 4.8), MOST_GROUPS)
+    for groups in (MOST_GROUPS, 2):
+        if spread * (groups * GROUP - 1) < 4.8:
+            return groups
+    return MOST_GROUPS
 
 
 @lru_cache(maxsize=16)

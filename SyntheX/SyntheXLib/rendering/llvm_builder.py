@@ -11,6 +11,7 @@ import ctypes
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 FLOAT, I1, I8, I16, I32, I64, POINTER = "float", "i1", "i8", "i16", "i32", "i64", "ptr"
@@ -273,10 +274,11 @@ class Function:
         return self.emit(f"shufflevector {operands}, <{count} x i32> <{mask}>", left.kind, count)
 
     def lookup(self, tables: Sequence[Value], index: Value) -> Value:
-        """Entries of a table of 32 or 64 numbers in two or four 512-bit registers; higher bits of `index` do not count. AVX-512 alone."""
-        if len(tables) == 4:
-            low, high = self.lookup(tables[:2], index), self.lookup(tables[2:], index)
-            return self.select(self.differs(index & 32, 0), high, low)
+        """Entries of a table in 2, 4 or 8 registers of 16 numbers; higher bits of `index` do not count. AVX-512 alone."""
+        half = len(tables) // 2
+        if half > 1:
+            low, high = self.lookup(tables[:half], index), self.lookup(tables[half:], index)
+            return self.select(self.differs(index & (16 * half), 0), high, low)
         one, two = tables
         name = f"@llvm.x86.avx512.vpermi2var.{'ps' if one.kind == FLOAT else 'd'}.512"
         self._declarations.add(f"declare {one.type} {name}({one.type}, {index.type}, {one.type})")
@@ -470,9 +472,20 @@ def native_lanes() -> int:
     return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
 
 
+@lru_cache(maxsize=1)
 def has_wide_permutes() -> bool:
-    """Whether `Function.lookup` runs on this processor: AVX-512 with its extensions of 2017, which every one since has."""
+    """Whether `Function.lookup` runs on this processor: it has AVX-512 with the extensions of 2017, and LLVM knows the instructions."""
     import llvmlite.binding as llvm
 
     features = llvm.get_host_cpu_features()
-    return all(features.get(name) for name in ("avx512f", "avx512bw", "avx512dq", "avx512vl"))
+    if not all(features.get(name) for name in ("avx512f", "avx512bw", "avx512dq", "avx512vl")):
+        return False
+    trial = Function("trial", 16, {"pointer": POINTER})
+    everywhere = trial.constant(1, I1, 16)
+    found = trial.lookup([trial.load(trial.parameter("pointer"), 16 * half, I32, 16) for half in (0, 1)], trial.lane_numbers())
+    trial.store(found, trial.parameter("pointer"), everywhere)
+    try:
+        trial.compile(Target())
+    except RuntimeError:
+        return False
+    return True

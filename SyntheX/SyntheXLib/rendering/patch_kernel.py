@@ -1,13 +1,14 @@
 """The ray caster for AVX-512: the voxels that a packet of rays meets in a plane are loaded once and looked up within registers.
 
-The definition is that of `joseph_kernel.py`. A packet is a block of pixels; its groups of 4 x 4 rays all look into one patch of each plane,
-8 voxels along the rows by 4 or 8 rows, found by straight lines that bound the rays. Packets that see more than that gather. A voxel is one
-word: value in the low half, label bits in the high half, so what is loaded for the values tells of the labels too.
+The definition is that of `joseph_kernel.py`. A packet is a block of pixels in groups of 4 x 4 rays. All groups look into one patch of each
+plane, 8 voxels along the rows by 4 or 8 rows, found by straight lines that bound the rays; or each group has a patch of its own, at most 16
+by 8; or, where the rays are wider apart, they gather. A voxel is one word: value in the low half, label bits in the high half, so what is
+loaded for the values tells of the labels too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,27 +28,38 @@ from SyntheXLib.rendering.joseph_kernel import (
     record,
 )
 from SyntheXLib.rendering.llvm_builder import FLOAT, I16, I32, I64, Function, Value, Variable
-from SyntheXLib.rendering.volume import HU_OFFSET, RenderVolume, spread_zeros
+from SyntheXLib.rendering.volume import HU_OFFSET, spread_zeros
+from SyntheXLib.scene.specimen import Specimen
 
 # A group: 16 rays, four columns of four rows of the image.
 GROUP = 4
 # Groups along the side of the largest packet.
 MOST_GROUPS = 4
-# Voxels of a patch along the rows, and the numbers of rows tried, the cheaper first.
-_COLUMNS, _ROWS = 8, (4, 8)
+# Patches tried, the cheaper first: voxels along the rows, and rows; shared by a packet, and of each group's own.
+_SHARED = ((8, 4), (8, 8))
+_ALONE = (*_SHARED, (16, 8))
 # Planes by which loading to the cache runs ahead.
 _AHEAD = 8
 _VALUE = 0xFFFF
 _NEVER = 1 << 30
 
 
-def interleaved(volume: RenderVolume) -> np.ndarray:
-    """(K, J, I) uint32 words of value and label bits, of a volume with 16-bit labels."""
-    planes, rows, columns = volume.labels.shape
-    words = spread_zeros((planes, rows, columns), np.uint32, 4)
-    words[...] = volume.labels
-    words <<= np.uint32(16)
-    words |= volume.values
+def interleaved(specimen: Specimen, each: Callable[[Callable[[int], None], Iterable[int]], Iterable[None]] = map) -> np.ndarray:
+    """(K + 2, J + 2, I + 2) uint32 words of value and label bits, padded as `render_volume` does; `each` may do planes in parallel.
+
+    The label field must be of 16 bits.
+    """
+    planes, rows, columns = specimen.hu.shape
+    words = spread_zeros((planes + 2, rows + 2, columns + 2), np.uint32, 4)
+
+    def fill(plane: int) -> None:
+        inner = words[plane + 1, 1:-1, 1:-1]
+        np.maximum(specimen.hu[plane], -HU_OFFSET, out=inner, casting="unsafe")
+        inner += np.uint32(HU_OFFSET)  # wraps round for negative values and so comes out right
+        inner |= specimen.labels[plane].astype(np.uint32) << np.uint32(16)
+
+    for _ in each(fill, range(planes)):
+        pass
     return words
 
 
@@ -231,19 +243,19 @@ def _march(packet: _Packet, first: Value, last: Value) -> None:
     alone = {axis: widest.value for axis, widest in spread_alone.items()}
 
     undone = f.variable(f.constant(1, I32))
-    for spread, rows in [(spread, rows) for spread in (spreads, alone) for rows in _ROWS]:
+    for spread, (columns, rows) in [(spreads, shape) for shape in _SHARED] + [(alone, shape) for shape in _ALONE]:
         # A cell's second voxel must still lie within the patch, and the patch within the volume.
-        fits = (spread["p"] < _COLUMNS - 2.0) & (spread["q"] < rows - 2.0) & f.differs(undone.value, 0)
-        fits = fits & (a["last_p"] > _COLUMNS - 1.5) & (a["last_q"] > rows - 1.5)
+        fits = (spread["p"] < columns - 2.0) & (spread["q"] < rows - 2.0) & f.differs(undone.value, 0)
+        fits = fits & (a["last_p"] > columns - 1.5) & (a["last_q"] > rows - 1.5)
         with f.loop(first, f.select(fits, last + 1, first)) as plane:
             since = (plane - first).to(FLOAT)
             if spread is spreads:
-                _through_patch(packet, packet.groups, packet.missing, plane, _moved(f, lows, rises, since), rises, rows)
+                _through_patch(packet, packet.groups, packet.missing, plane, _moved(f, lows, rises, since), rises, (columns, rows))
             else:  # neighbours one after the other in the same plane: what one loads serves the next
                 with packet.groups() as group:
                     own_lows, own_rises = ({axis: group.patch[f"{what}_{axis}"].value for axis in lows} for what in ("low", "rise"))
                     only = partial(packet.only, group)
-                    _through_patch(packet, only, group.missing, plane, _moved(f, own_lows, own_rises, since), own_rises, rows)
+                    _through_patch(packet, only, group.missing, plane, _moved(f, own_lows, own_rises, since), own_rises, (columns, rows))
         undone.value = f.select(fits, 0, undone.value)
     with f.loop(first, f.select(f.differs(undone.value, 0), last + 1, first)) as plane, packet.groups() as group:
         _through_memory(packet, group, plane)
@@ -266,22 +278,23 @@ def _through_patch(
     plane: Value,
     low: dict[str, Value],
     rise: dict[str, Value],
-    rows: int,
+    shape: tuple[int, int],
 ) -> None:
     """Sample one plane for groups that share a patch; `low` are their least coordinates there, `rise` the change from plane to plane."""
     f, a = packet.f, packet.a
+    columns, rows = shape
     base = {}
-    for axis, size in (("p", _COLUMNS), ("q", rows)):  # last_p and last_q are a hair below the last index
+    for axis, size in zip(("p", "q"), shape, strict=True):  # last_p and last_q are a hair below the last index
         base[axis] = f.minimum(f.maximum(f.floor(low[axis]), 0.0), f.floor(a[f"last_{axis}"]) - (size - 2.0))
     start = plane.to(I64) * packet.plane_stride + base["q"].to(I64) * packet.row_stride + base["p"].to(I64)
     drift = {axis: (rise[axis] * float(_AHEAD)).to(I32).to(I64) for axis in rise}
     ahead = start + packet.plane_stride * _AHEAD + drift["q"] * packet.row_stride + drift["p"]
     lines = []
     for row in range(rows):
-        for column in (0, _COLUMNS - 1):  # often two cache lines
+        for column in (0, columns - 1):  # often two cache lines
             f.prefetch(f.offset(packet.words, ahead + (packet.row_stride * row + column), I32))
-        lines.append(f.load(packet.words, start + packet.row_stride * row, I32, _COLUMNS))
-    tables = [f.join(one, two) for one, two in zip(lines[::2], lines[1::2], strict=True)]
+        lines.append(f.load(packet.words, start + packet.row_stride * row, I32, columns))
+    tables = lines if columns == f.lanes else [f.join(one, two) for one, two in zip(lines[::2], lines[1::2], strict=True)]
     everything = tables[0]
     for table in tables[1:]:
         everything = everything | table
@@ -290,13 +303,13 @@ def _through_patch(
         """Index of the ray's cell in the patch, and where in the cell it passes."""
         p, q = (packet.coordinate(group, axis, plane, base[axis]) for axis in ("p", "q"))
         cell_p, cell_q = p.to(I32), q.to(I32)
-        return (cell_q << 3) + cell_p, p - cell_p.to(FLOAT), q - cell_q.to(FLOAT)
+        return cell_q * columns + cell_p, p - cell_p.to(FLOAT), q - cell_q.to(FLOAT)
 
     with f.when(f.any_lane(f.differs(everything & _VALUE, 0))):
         numbers = [(table & _VALUE).to(FLOAT) for table in tables]
         with groups() as group:
             cell, part_p, part_q = place(group)
-            corners = [f.lookup(numbers, cell + step) for step in (0, 1, _COLUMNS, _COLUMNS + 1)]
+            corners = [f.lookup(numbers, cell + step) for step in (0, 1, columns, columns + 1)]
             _tally(packet, group, _bilinear(f, corners, part_p, part_q), group.live(plane))
     if not packet.labelled:
         return
@@ -306,7 +319,7 @@ def _through_patch(
             cell, part_p, part_q = place(group)
             hits, live = group.hits.value, group.live(plane)
             for right, below in _label_corners(f, group, part_p, part_q):
-                hits = f.select(live, hits | f.lookup(tables, cell + f.select(right, 1, 0) + f.select(below, _COLUMNS, 0)), hits)
+                hits = f.select(live, hits | f.lookup(tables, cell + f.select(right, 1, 0) + f.select(below, columns, 0)), hits)
             group.hits.value = hits
             missing.value = missing.value | (~f.common_bits(hits) & ~_VALUE)
 

@@ -58,6 +58,11 @@ def render_volume(specimen: Specimen) -> RenderVolume:
     inner += np.uint16(HU_OFFSET)  # wraps round for negative values and so comes out right
     labels = spread_zeros(shape, specimen.labels.dtype)
     labels[1:-1, 1:-1, 1:-1] = specimen.labels
-    world_to_index = np.linalg.inv(specimen.ijk_to_ras)
-    world_to_index[:3, 3] += 1
-    return RenderVolume(values, labels, world_to_index)
+    return RenderVolume(values, labels, world_to_padded_index(specimen))
+
+
+def world_to_padded_index(specimen: Specimen) -> np.ndarray:
+    """(4, 4) world (RAS, mm) to index (i, j, k) when a voxel is put before the first along each axis."""
+    matrix = np.linalg.inv(specimen.ijk_to_ras)
+    matrix[:3, 3] += 1
+    return matrix
