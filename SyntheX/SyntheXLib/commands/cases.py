@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from SyntheXLib.datasets.sample import SAMPLES, fetch_sample
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import CaseFiles
-
-SAMPLES = ("pelvis", "chest")
 
 
 def add_case_options(parser: argparse.ArgumentParser) -> None:
     """Add --sample, --ct, --labels, --landmarks and --label-names."""
     group = parser.add_argument_group("cases", "Each --ct takes the --labels and --landmarks at its place; repeat them for several cases.")
-    group.add_argument("--sample", action="append", default=[], choices=SAMPLES, help="a sample CT, fetched when needed")
+    group.add_argument("--sample", action="append", default=[], choices=tuple(SAMPLES), help="a sample CT, fetched when needed")
     group.add_argument("--ct", action="append", default=[], type=Path, metavar="FILE", help="CT: NIfTI, NRRD, or folder of a DICOM series")
     group.add_argument("--labels", action="append", default=[], type=Path, metavar="FILE", help="label map of the CT")
     group.add_argument("--landmarks", action="append", default=[], type=Path, metavar="FILE", help="landmarks (.mrk.json) of the CT")
@@ -34,8 +33,6 @@ def cases_of(options: argparse.Namespace) -> tuple[CaseFiles, ...]:
     SyntheXError
         When the lists do not match, there is no case, or a sample cannot be fetched.
     """
-    from SyntheXLib.datasets.sample import fetch_sample
-
     count = len(options.ct)
     if len(options.labels) != count or len(options.landmarks) not in (0, count):
         raise SyntheXError(

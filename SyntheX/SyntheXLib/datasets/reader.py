@@ -12,6 +12,7 @@ import numpy as np
 from SyntheXLib.datasets import format as names
 from SyntheXLib.datasets.format import check_shard, content_checksum, read_header, shard_path
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.tasks.task import Task
 
 
 @dataclass
@@ -70,7 +71,7 @@ class XrayDataset:
         self._files: dict[int, Any] = {}
 
     @property
-    def task(self) -> Any:
+    def task(self) -> Task:
         """The task it was made for."""
         return self.header.task
 
