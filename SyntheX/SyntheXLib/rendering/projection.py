@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,12 +26,22 @@ class Projection:
         (C, H, W) float32, HU x mm per class.
     label_bits
         (H, W) unsigned; bit n is set where the ray passes through structure n.
+    tool_path
+        Material of a tool to (H, W) float32, mm inside tools of that material; the classes above hold no tissue there.
+    label_path
+        (L, H, W) float32, mm inside each structure, in the order of the bits; None where not asked for.
+    primary
+        (H, W) float32, the primary beam relative to the open one, where a backend that yields an image alone made it; None where it
+        follows from the line integrals.
     """
 
     cuts: tuple[float, ...]
     path_length: np.ndarray
     hu_integral: np.ndarray
     label_bits: np.ndarray
+    tool_path: Mapping[str, np.ndarray] = field(default_factory=dict)
+    label_path: np.ndarray | None = None
+    primary: np.ndarray | None = None
 
     def above(self, hu: float) -> tuple[np.ndarray, np.ndarray]:
         """Path length (mm) and HU integral (HU x mm), each (H, W), of all that is at least `hu`, which must be a cut or below every value.
