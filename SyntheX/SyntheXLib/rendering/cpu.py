@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from SyntheXLib.rendering.joseph_kernel import AXIS_NUMBERS, AXIS_POINTERS, VIEW_NUMBERS, joseph_kernel
-from SyntheXLib.rendering.llvm_builder import Target, has_wide_permutes, native_lanes
+from SyntheXLib.rendering.llvm_target import Target, has_wide_permutes, native_lanes
 from SyntheXLib.rendering.patch_kernel import GROUP, MOST_GROUPS, interleaved, patch_kernel
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
 from SyntheXLib.rendering.tool_insertion import with_tools

@@ -143,7 +143,7 @@ def _march(
     label_bits: int,
     label_paths: int,
 ) -> tuple[list[Value], list[Value], Value, list[Value]]:
-    """Sums of stored values and counts of samples, of all and of those at or above each cut; the OR of the labels; planes in each structure."""
+    """Sums of stored values and counts of samples, of all and above each cut; the OR of the labels; planes in each structure."""
     zero, none = f.constant(0.0, FLOAT, f.lanes), f.constant(0, I32, f.lanes)
     sums = [f.variable(zero) for _ in range(len(cuts) + 1)]
     counts = [f.variable(zero) for _ in range(len(cuts) + 1)]

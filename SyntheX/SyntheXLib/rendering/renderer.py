@@ -54,7 +54,7 @@ class Renderer(Protocol):
 def render_views(
     renderer: Renderer, scene: Scene, cameras: Sequence[Camera], cancelled: Callable[[], bool] | None = None
 ) -> Iterator[Projection]:
-    """Projections of a scene from many views, one after the other; a backend that renders many at once (``render_batch``) is given them all.
+    """Projections of a scene from many views, in order; a backend that renders many at once (``render_batch``) is given them all.
 
     Ends early once `cancelled` says so.
     """
