@@ -46,13 +46,15 @@ def rays_near(bounds: np.ndarray, origin: np.ndarray, directions: np.ndarray) ->
 
 
 def _slabs(bounds: np.ndarray, origin: np.ndarray, directions: np.ndarray) -> Span:
-    """Where rays (N, A) run between planes at `bounds` (2, A) across each axis: enter and leave, (N,) each; a miss has leave < enter."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        one, two = (bounds - origin)[:, None] / directions
-    # 0 / 0: the ray runs in the plane itself, which counts as outside, so that bodies side by side are not both hit.
-    miss = np.isnan(one) | np.isnan(two)
-    near, far = np.where(miss, np.inf, np.minimum(one, two)), np.where(miss, -np.inf, np.maximum(one, two))
-    return near.max(1), far.min(1)
+    """Where rays (N, A) run between planes at `bounds` (2, A) across each axis: enter and leave, (N,) each; a miss has no leave > enter."""
+    enter, leave = np.full(len(directions), -np.inf), np.full(len(directions), np.inf)
+    # Axis by axis, which numpy does several times faster than along rows of three.
+    for low, high, start, along in zip(*bounds, origin, directions.T, strict=True):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            one, two = (low - start) / along, (high - start) / along
+        # A ray in one of the planes gives 0 / 0; nan stays, compares false and so is a miss.
+        enter, leave = np.maximum(enter, np.minimum(one, two)), np.minimum(leave, np.maximum(one, two))
+    return enter, leave
 
 
 def _convex(bounds: np.ndarray, origin: np.ndarray, directions: np.ndarray, span: Callable[[np.ndarray], Span]) -> Intervals:
