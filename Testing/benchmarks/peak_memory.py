@@ -1,7 +1,7 @@
 """Peak memory of one full-detector view of a large CT beyond the CT itself, in a process of its own: ``python peak_memory.py`` (Linux).
 
-The process loads a CT of 512 x 512 x 512 (16-bit HU, 16-bit label field) and resets the kernel's high-water mark. Then it imports and compiles
-the renderer, renders one fused view of 1536 x 1536 pixels in five HU classes and, if asked to, makes the realistic image.
+The process loads a CT of 512 x 512 x 512 (16-bit HU, 16-bit label field) and resets the kernel's high-water mark. Then it imports and
+compiles the renderer, renders one fused view of 1536 x 1536 pixels in five HU classes and, if asked to, makes the realistic image.
 """
 
 from __future__ import annotations
@@ -15,6 +15,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from workload import middle
+
+from SyntheXLib.scene.c_arm import load_device
+from SyntheXLib.scene.poses import CArmPose
+from SyntheXLib.scene.scene import Scene
+from SyntheXLib.scene.specimen import Specimen
 
 _SIDE, _PIXELS = 512, 1536
 _PLACES = {"frontal": (20.0, 15.0, 10.0), "lateral": (85.0, 10.0, 10.0)}  # LAO, CRAN, roll; a lateral view needs a turned copy of the CT
@@ -35,12 +41,6 @@ def _in_child(direction: str, level: str) -> float:
 
 def _measure(direction: str, level: str) -> float:
     """GB that a view takes at its peak beyond what is there with the CT loaded."""
-    from workload import middle
-
-    from SyntheXLib.scene.c_arm import load_device
-    from SyntheXLib.scene.poses import CArmPose
-    from SyntheXLib.scene.scene import Scene
-
     specimen = _phantom()
     device = load_device("cios-fusion")
     camera = device.camera(CArmPose(*_PLACES[direction]).world_to_camera(middle(specimen)), shape=(_PIXELS, _PIXELS))
@@ -60,10 +60,8 @@ def _measure(direction: str, level: str) -> float:
     return (_status("VmHWM") - loaded) / 1e9
 
 
-def _phantom():
+def _phantom() -> Specimen:
     """A water cylinder with a spine of bone, noise in all, six labels, of 0.7 mm voxels."""
-    from SyntheXLib.scene.specimen import Specimen
-
     hu = np.full((_SIDE,) * 3, -1000, np.int16)
     labels = np.zeros(hu.shape, np.uint16)
     y, x = np.ogrid[-1 : 1 : _SIDE * 1j, -1 : 1 : _SIDE * 1j]
