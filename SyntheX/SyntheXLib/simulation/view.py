@@ -88,11 +88,12 @@ def make_view(
         raise SyntheXError(
             f"Image {index}: no ray hits the CT of {specimen.name} at pose {pose}; check isocentre and pose ranges of task '{task.name}'."
         )
-    projection = renderer.render(Scene(specimen), camera)
+    scene = Scene(specimen)
+    projection = renderer.render(scene, camera)
     assert projection is not None  # nobody cancels
     device = load_device(task.c_arm.device)
     image = make_image(settings.level, projection, camera, settings.exposure, noise_rng, device.pixel_spacing_mm)
-    pixels, visible = camera.project(specimen.landmark_array(task.landmark_names))
+    pixels, visible = camera.project(scene.landmark_array(task.landmark_names))
     return {
         names.IMAGE: image.astype(settings.image_dtype),
         names.MASK: projection.label_bits,
