@@ -9,9 +9,7 @@ from importlib import resources
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.physics.attenuation import mass_attenuation
-
-_DENSITY = {"aluminium": 2.699, "copper": 8.96}  # g/cm3, NIST
+from SyntheXLib.physics.attenuation import density, mass_attenuation
 
 # NIST mass energy-absorption coefficient of dry air, cm2/g (Hubbell and Seltzer, NISTIR 5632), at these energies in keV.
 _AIR_KEV = np.array([10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0])
@@ -39,10 +37,9 @@ class Spectrum:
         """Mean photon energy, keV."""
         return float(self.energy_kev @ self.photons)
 
-    def filtered(self, material: str, millimetres: float, density: float | None = None) -> Spectrum:
-        """Behind a sheet of a material; `density` in g/cm3, known for aluminium and copper."""
-        density = _DENSITY[material] if density is None else density
-        left = self.photons * np.exp(-mass_attenuation(material, self.energy_kev) * density * millimetres / 10)
+    def filtered(self, material: str, millimetres: float) -> Spectrum:
+        """Behind a sheet of a metal whose density is known."""
+        left = self.photons * np.exp(-mass_attenuation(material, self.energy_kev) * density(material) * millimetres / 10)
         return Spectrum(self.energy_kev, left / left.sum())
 
     def air_kerma_per_photon(self) -> float:
@@ -59,7 +56,7 @@ class Spectrum:
         """Thickness (mm) of aluminium or copper that halves the air kerma."""
 
         def kerma(millimetres: float) -> float:
-            sheet = np.exp(-mass_attenuation(material, self.energy_kev) * _DENSITY[material] * millimetres / 10)
+            sheet = np.exp(-mass_attenuation(material, self.energy_kev) * density(material) * millimetres / 10)
             return Spectrum(self.energy_kev, self.photons * sheet).air_kerma_per_photon()
 
         low, high, half = 0.0, 100.0, kerma(0.0) / 2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.physics.attenuation import mass_attenuation
+from SyntheXLib.physics.attenuation import density, mass_attenuation
 from SyntheXLib.physics.blur import GeometricBlur
 from SyntheXLib.physics.decomposition import Decomposition
 from SyntheXLib.physics.detector import Detector
@@ -82,11 +83,13 @@ def realistic(
     """
     spacing, detector = camera.pixel_spacing_mm, exposure.detector
     beam = tube_spectrum(exposure.kvp, exposure.aluminium_mm, exposure.copper_mm)
-    densities = exposure.decomposition.area_densities(projection.path_length, projection.hu_integral)
-    transmission, photon_energy, open_energy = _primary(densities, beam.binned(_SPECTRUM_BINS), detector)
+    densities = _with_tools(exposure.decomposition.area_densities(projection.path_length, projection.hu_integral), projection.tool_path)
+    own, photon_energy, open_energy = _primary(densities, beam.binned(_SPECTRUM_BINS), detector)
+    # Another backend's image tells the primary beam alone; energies and scatter follow from our line integrals.
+    transmission = own if projection.primary is None else projection.primary
     x, y = camera.detector_axes_mm()
     incident = relative_fluence(x[None, :], y[:, None], camera.source_to_detector_mm)
-    scatter, scatter_energy = _scatter(transmission, incident, camera, exposure.scatter, beam)
+    scatter, scatter_energy = _scatter(own, incident, camera, exposure.scatter, beam)
     primary = incident * np.maximum(exposure.blur.apply(transmission, spacing, camera.source_to_detector_mm), 0)
     if exposure.grid is not None:  # the open beam is seen through the grid too
         scatter = scatter * np.float32(exposure.grid.scatter_transmission / exposure.grid.primary_transmission)
@@ -109,13 +112,22 @@ def realistic(
     return signal / incident if detector.flat_field else signal
 
 
+def _with_tools(densities: dict[str, np.ndarray], tool_path: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Area densities (g/cm2) with those of the tools added, from their path lengths (mm) by material."""
+    whole = dict(densities)
+    for material, path in tool_path.items():
+        tool = path * np.float32(density(material) / 10)
+        whole[material] = whole[material] + tool if material in whole else tool
+    return whole
+
+
 def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detector) -> tuple[np.ndarray, np.ndarray, float]:
     """Primary transmission (H, W) by absorbed energy; the absorbed photons' mean energy by energy (H, W), keV; and the open beam's
     absorbed energy per photon, keV.
 
     The detector integrates energy: its signal is the sum of E n, its variance the sum of E^2 n (compound Poisson).
     """
-    present = {name: density for name, density in densities.items() if density.any()}
+    present = {name: column for name, column in densities.items() if column.any()}
     shape = next(iter(densities.values())).shape
     signal, second = (np.zeros(shape, np.float32) for _ in range(2))
     absorbed = bins.photons * bins.energy_kev * detector.absorption(bins.energy_kev)
@@ -124,8 +136,8 @@ def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detecto
     coefficients = {name: mass_attenuation(name, bins.energy_kev).astype(np.float32) for name in present}
     for index, (energy, share) in enumerate(zip(bins.energy_kev, absorbed / open_energy, strict=True)):
         exponent = np.zeros(shape, np.float32)
-        for name, density in present.items():
-            exponent -= coefficients[name][index] * density
+        for name, column in present.items():
+            exponent -= coefficients[name][index] * column
         part = np.exp(exponent, out=exponent)
         part *= np.float32(share)
         signal += part
