@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.rendering.exposure import Exposure
 from SyntheXLib.rendering.projection import Projection
-from SyntheXLib.rendering.realistic import Exposure, realistic
+from SyntheXLib.rendering.realistic import realistic
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.tasks.task import nearest
 

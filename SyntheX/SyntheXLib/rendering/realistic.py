@@ -3,68 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 
-from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.attenuation import density, mass_attenuation
-from SyntheXLib.physics.blur import GeometricBlur
-from SyntheXLib.physics.decomposition import Decomposition
 from SyntheXLib.physics.detector import Detector
-from SyntheXLib.physics.geometry import relative_fluence
-from SyntheXLib.physics.scatter import AntiScatterGrid, Scatter, equivalent_kvp, kernels, scatter_signal
-from SyntheXLib.physics.spectrum import Spectrum, tube_spectrum
+from SyntheXLib.physics.geometry import CATHODE_SIDES, heel_profile, relative_fluence
+from SyntheXLib.physics.scatter import Scatter, equivalent_kvp, kernels, scatter_signal
+from SyntheXLib.physics.spectrum import Spectrum
+from SyntheXLib.rendering.exposure import Exposure
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.scene.c_arm import Camera
 
 _SPECTRUM_BINS = 16
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """The parameters of the realistic level.
-
-    Attributes
-    ----------
-    kvp
-        Tube voltage, kV.
-    aluminium_mm, copper_mm
-        Total filtration, mm.
-    open_beam_dose_ugy
-        Air kerma on the central ray in front of grid and detector without an object, uGy an image. The default gives some 40 nGy of
-        primary radiation behind 20 cm of water, as in fluoroscopy.
-    decomposition
-        What the HU classes are made of.
-    scatter
-        Scattered radiation.
-    grid
-        Anti-scatter grid, as C-arms carry one; None takes it out.
-    blur
-        Focal spot and motion.
-    detector
-        The detector.
-    """
-
-    kvp: float = 90.0
-    aluminium_mm: float = 4.0
-    copper_mm: float = 0.0
-    open_beam_dose_ugy: float = 5.0
-    decomposition: Decomposition = field(default_factory=Decomposition)
-    scatter: Scatter = field(default_factory=Scatter)
-    grid: AntiScatterGrid | None = field(default_factory=AntiScatterGrid)
-    blur: GeometricBlur = field(default_factory=GeometricBlur)
-    detector: Detector = field(default_factory=Detector)
-
-    def __post_init__(self) -> None:
-        if not self.open_beam_dose_ugy > 0:
-            raise SyntheXError(f"Exposure: open_beam_dose_ugy must be above 0, found {self.open_beam_dose_ugy:g}.")
-        tube_spectrum(self.kvp, self.aluminium_mm, self.copper_mm)  # tells what is out of range before anything is rendered
-
-    def to_dict(self) -> dict[str, Any]:
-        """Names and numbers, for JSON."""
-        return asdict(self)
 
 
 def realistic(
@@ -82,13 +33,12 @@ def realistic(
         (H, W) float32, relative to the open beam: to that of each pixel when the detector is flat-fielded, else of the central ray.
     """
     spacing, detector = camera.pixel_spacing_mm, exposure.detector
-    beam = tube_spectrum(exposure.kvp, exposure.aluminium_mm, exposure.copper_mm)
+    beam = exposure.spectrum
     densities = _with_tools(exposure.decomposition.area_densities(projection.path_length, projection.hu_integral), projection.tool_path)
     own, photon_energy, open_energy = _primary(densities, beam.binned(_SPECTRUM_BINS), detector)
     # Another backend's image tells the primary beam alone; energies and scatter follow from our line integrals.
     transmission = own if projection.primary is None else projection.primary
-    x, y = camera.detector_axes_mm()
-    incident = relative_fluence(x[None, :], y[:, None], camera.source_to_detector_mm)
+    incident = _open_beam(camera, exposure)
     scatter, scatter_energy = _scatter(own, incident, camera, exposure.scatter, beam)
     primary = incident * np.maximum(exposure.blur.apply(transmission, spacing, camera.source_to_detector_mm), 0)
     if exposure.grid is not None:  # the open beam is seen through the grid too
@@ -110,6 +60,20 @@ def realistic(
         signal = signal + np.float32(readout) * rng.standard_normal(signal.shape, np.float32)
     signal = detector.digitized(signal)
     return signal / incident if detector.flat_field else signal
+
+
+def _open_beam(camera: Camera, exposure: Exposure) -> np.ndarray:
+    """(H, W) float32 open beam relative to the central ray's: inverse square, cosine and heel."""
+    x, y = camera.detector_axes_mm()
+    beam = relative_fluence(x[None, :], y[:, None], camera.source_to_detector_mm)
+    right, down = CATHODE_SIDES[exposure.cathode_side]
+    if right or down:
+        tube = (exposure.kvp, exposure.aluminium_mm, exposure.copper_mm, exposure.anode_angle_deg)
+        heel = heel_profile(
+            right * x if right else down * y, camera.source_to_detector_mm, tube, lambda kev: kev * exposure.detector.absorption(kev)
+        )
+        beam = beam * (heel[None, :] if right else heel[:, None])
+    return beam
 
 
 def _with_tools(densities: dict[str, np.ndarray], tool_path: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
