@@ -7,6 +7,7 @@ from typing import Any
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.blur import GeometricBlur
+from SyntheXLib.physics.collimator import Collimator
 from SyntheXLib.physics.decomposition import Decomposition
 from SyntheXLib.physics.detector import Detector
 from SyntheXLib.physics.geometry import CATHODE_SIDES
@@ -34,6 +35,8 @@ class Exposure:
         Side of the image on which the tube's cathode lies: ``left``, ``right``, ``up`` or ``down``; the open beam is weaker towards the
         other side (heel effect), which flat-fielding hides but for the noise. ``none`` leaves the effect out. C-arms mostly have the axis
         of the tube across the plane of the C, so along the patient when the C stands across the table.
+    collimator
+        Blades and iris that bound the beam; None leaves all of the detector lit.
     decomposition
         What the HU classes are made of.
     scatter
@@ -52,6 +55,7 @@ class Exposure:
     open_beam_dose_ugy: float = 5.0
     anode_angle_deg: float = ANODE_ANGLE_DEG
     cathode_side: str = "down"
+    collimator: Collimator | None = None
     decomposition: Decomposition = field(default_factory=Decomposition)
     scatter: Scatter = field(default_factory=Scatter)
     grid: AntiScatterGrid | None = field(default_factory=AntiScatterGrid)

@@ -33,6 +33,7 @@ def make_image(
     rng: np.random.Generator | None = None,
     detector_spacing_mm: float | None = None,
     poisson_photons: float | None = None,
+    previous: np.ndarray | None = None,
 ) -> np.ndarray:
     """The detector's signal at a realism level.
 
@@ -54,6 +55,8 @@ def make_image(
     poisson_photons
         For ``naive`` and ``heuristic``: photons that a pixel counts of the open beam, with Poisson noise; None leaves out noise. xreg's
         fluoroscopy tool takes 2000, the simulation of the continuum manipulator 5000.
+    previous
+        For ``realistic``: (H, W) the image before in a sequence, of which the detector's lag keeps a part; None is the first.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def make_image(
         signal = naive(projection) if level == "naive" else heuristic(projection)
         return signal if rng is None or poisson_photons is None else counted(signal, poisson_photons, rng)
     if level == "realistic":
-        return realistic(projection, camera, exposure or Exposure(), rng, detector_spacing_mm)
+        return realistic(projection, camera, exposure or Exposure(), rng, detector_spacing_mm, previous)
     raise SyntheXError(f"Unknown realism level '{level}': expected one of {', '.join(LEVELS)}{nearest(level, LEVELS)}.")
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from SyntheXLib.physics.attenuation import density, mass_attenuation
+from SyntheXLib.physics.collimator import Collimator
 from SyntheXLib.physics.detector import Detector
 from SyntheXLib.physics.geometry import CATHODE_SIDES, heel_profile, relative_fluence
-from SyntheXLib.physics.scatter import Scatter, equivalent_kvp, kernels, scatter_signal
+from SyntheXLib.physics.scatter import equivalent_kvp, kernels, scatter_signal
 from SyntheXLib.physics.spectrum import Spectrum
 from SyntheXLib.rendering.exposure import Exposure
 from SyntheXLib.rendering.projection import Projection
@@ -24,6 +25,7 @@ def realistic(
     exposure: Exposure,
     rng: np.random.Generator | None = None,
     detector_spacing_mm: float | None = None,
+    previous: np.ndarray | None = None,
 ) -> np.ndarray:
     """Spectrum, scatter, blur, absorption, noise and digits, in the order in which they happen. Parameters: see `levels.make_image`.
 
@@ -38,8 +40,9 @@ def realistic(
     own, photon_energy, open_energy = _primary(densities, beam.binned(_SPECTRUM_BINS), detector)
     # Another backend's image tells the primary beam alone; energies and scatter follow from our line integrals.
     transmission = own if projection.primary is None else projection.primary
-    incident = _open_beam(camera, exposure)
-    scatter, scatter_energy = _scatter(own, incident, camera, exposure.scatter, beam)
+    open_beam = _open_beam(camera, exposure)
+    incident = open_beam if exposure.collimator is None else open_beam * _opening(camera, exposure, exposure.collimator)
+    scatter, scatter_energy = _scatter(own, incident, camera, exposure, beam)
     primary = incident * np.maximum(exposure.blur.apply(transmission, spacing, camera.source_to_detector_mm), 0)
     if exposure.grid is not None:  # the open beam is seen through the grid too
         scatter = scatter * np.float32(exposure.grid.scatter_transmission / exposure.grid.primary_transmission)
@@ -52,6 +55,8 @@ def realistic(
         unit = np.float32(quanta * open_energy)  # keV that a pixel absorbs of the open beam
         signal = detector.with_quantum_noise(unit * signal, unit * second_moment, rng) / unit
     signal = detector.blurred(signal, spacing)
+    if previous is not None:
+        signal = detector.with_lag(signal, previous * open_beam if detector.flat_field else previous)
     if rng is not None:
         native = detector_spacing_mm or spacing[0]
         absorbed = quanta * float(beam.photons @ detector.absorption(beam.energy_kev))
@@ -59,7 +64,7 @@ def realistic(
         readout = detector.readout_noise_quanta * np.sqrt(area) / native / absorbed
         signal = signal + np.float32(readout) * rng.standard_normal(signal.shape, np.float32)
     signal = detector.digitized(signal)
-    return signal / incident if detector.flat_field else signal
+    return signal / open_beam if detector.flat_field else signal
 
 
 def _open_beam(camera: Camera, exposure: Exposure) -> np.ndarray:
@@ -74,6 +79,12 @@ def _open_beam(camera: Camera, exposure: Exposure) -> np.ndarray:
         )
         beam = beam * (heel[None, :] if right else heel[:, None])
     return beam
+
+
+def _opening(camera: Camera, exposure: Exposure, collimator: Collimator) -> np.ndarray:
+    """(H, W) float32 share of the beam that the collimator lets through."""
+    x, y = camera.detector_axes_mm()
+    return collimator.opening(x[None, :], y[:, None], collimator.penumbra_mm(exposure.blur.focal_spot_mm, camera.source_to_detector_mm))
 
 
 def _with_tools(densities: dict[str, np.ndarray], tool_path: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -110,12 +121,16 @@ def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detecto
     return signal, second / np.maximum(signal, np.float32(1e-30)), open_energy
 
 
-def _scatter(transmission: np.ndarray, incident: np.ndarray, camera: Camera, scatter: Scatter, beam: Spectrum) -> tuple[np.ndarray, float]:
+def _scatter(own: np.ndarray, incident: np.ndarray, camera: Camera, exposure: Exposure, beam: Spectrum) -> tuple[np.ndarray, float]:
     """Scatter (H, W) relative to the open beam on the central ray, and its photons' mean energy, keV."""
+    scatter, collimator = exposure.scatter, exposure.collimator
     table = kernels(equivalent_kvp(beam), scatter.air_gap_mm)
     if scatter.strength == 0:
-        return np.zeros_like(transmission), table.mean_energy_kev
+        return np.zeros_like(own), table.mean_energy_kev
     x, y = camera.detector_axes_mm()
     reach = max(np.abs(axis).max() + spacing / 2 for axis, spacing in zip((y, x), camera.pixel_spacing_mm, strict=True))
     side = max(scatter.field_mm, 2 * reach)  # all of the view is lit
-    return scatter_signal(transmission, incident, x, y, table, side) * np.float32(scatter.strength), table.mean_energy_kev
+    if collimator is not None and collimator.leakage == 0:
+        penumbra = collimator.penumbra_mm(exposure.blur.focal_spot_mm, camera.source_to_detector_mm)
+        side = min(side, 2 * collimator.reach_mm + penumbra)  # but for what the blades keep dark
+    return scatter_signal(own, incident, x, y, table, side) * np.float32(scatter.strength), table.mean_energy_kev
