@@ -91,7 +91,7 @@ def joseph_kernel(cuts: tuple[float, ...], wide_labels: bool, structures: int, p
         total: wp.array4d[wp.float32],
         hits: wp.array3d[wp.uint32],
         label_path: wp.array4d[wp.float32],
-    ):
+    ) -> None:
         view, tile_row, tile_column, thread = wp.tid()
         piece, pixel = thread // 32, thread % 32
         row = first_row + tile_row * tile + (piece // 2) * 4 + pixel // 8
@@ -143,7 +143,7 @@ def joseph_kernel(cuts: tuple[float, ...], wide_labels: bool, structures: int, p
                 enters |= wp.uint32(high_labels[cell + into[0] * p_stride + into[1] * q_stride]) << wp.uint32(16)
                 leaves |= wp.uint32(high_labels[cell + out[0] * p_stride + out[1] * q_stride]) << wp.uint32(16)
             found |= enters | leaves
-            if wp.static(structures > 0):
+            if wp.static(structures > 0):  # noqa: SIM102 (this test is made while the kernel is built, the next while it runs)
                 if (enters | leaves) != wp.uint32(0):
                     for n in range(structures):
                         lengths[n] += 0.5 * float(((enters >> wp.uint32(n)) & wp.uint32(1)) + ((leaves >> wp.uint32(n)) & wp.uint32(1)))
