@@ -125,6 +125,7 @@ class Tool:
         directions
             (N, 3) RAS; t counts in their length.
         """
+        origin, directions = np.asarray(origin, float), np.asarray(directions, float)
         taken, found = Intervals.none(), []
         for part in self.parts:
             body = Placed(part.solid, self.to_world).intersect(origin, directions)
