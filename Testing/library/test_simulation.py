@@ -12,6 +12,7 @@ import pytest
 from SyntheXLib.datasets.format import shard_path, sidecar_path
 from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.rendering.exposure import parameter_ranges
 from SyntheXLib.rendering.renderer import make_renderer
 from SyntheXLib.scene.c_arm import task_camera
 from SyntheXLib.scene.case_files import CaseFiles, load_specimen
@@ -72,6 +73,21 @@ def test_landmarks_and_masks_belong_to_the_image(job: ShardJob) -> None:
         bone = sample.mask > 0
         if bone.any() and not bone.all():
             assert np.median(sample.image[bone]) < np.median(sample.image[~bone])  # linear signal: bone is dark
+
+
+def test_an_exposure_drawn_for_every_image_is_written_with_it(job: ShardJob, tmp_path: Path) -> None:
+    ranges = parameter_ranges("cios-fusion")
+    drawn = replace(job, settings=replace(job.settings, exposure_ranges=ranges))
+    run_local(drawn, workers=1)
+    run_local(replace(drawn, folder=tmp_path / "other"), workers=2)
+    run_local(replace(job, folder=tmp_path / "fixed"), workers=1)
+    assert shards(drawn.folder) == shards(tmp_path / "other")
+    images, fixed = XrayDataset(drawn.folder), XrayDataset(tmp_path / "fixed")
+    values = [images[i].parameters["exposure"] for i in range(10)]
+    assert len({value["kvp"] for value in values}) == 10 and all(set(value) == set(ranges) for value in values)
+    for i in range(10):  # neither pose nor mask knows of the exposure
+        assert np.array_equal(images[i].mask, fixed[i].mask) and np.array_equal(images[i].landmarks, fixed[i].landmarks, equal_nan=True)
+        assert not np.array_equal(images[i].image, fixed[i].image) and "exposure" not in fixed[i].parameters
 
 
 def test_a_killed_run_resumes_to_the_same_bytes_and_renders_nothing_twice(job: ShardJob, tmp_path: Path) -> None:
@@ -177,6 +193,8 @@ def test_impossible_jobs_are_told(job: ShardJob, change: dict, expected: str) ->
     ("change", "expected"),
     [
         ({"level": "real"}, "did you mean 'realistic'"),
+        ({"level": "naive", "exposure_ranges": {"kvp": (60.0, 90.0)}}, "drawn for the realistic level alone"),
+        ({"poisson_photons": 0}, "poisson_photons must be above 0"),
         ({"image_size": 4}, "at least 16 px"),
         ({"image_dtype": "int8"}, "float32 or float16"),
     ],

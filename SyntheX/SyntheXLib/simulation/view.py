@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from SyntheXLib.datasets import format as names
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.rendering.levels import LEVELS, Exposure, make_image
+from SyntheXLib.rendering.exposure import Exposure, draw_values
+from SyntheXLib.rendering.levels import LEVELS, make_image
 from SyntheXLib.rendering.renderer import Renderer
 from SyntheXLib.scene.c_arm import Camera, load_device, task_camera
+from SyntheXLib.scene.device_file import Value
 from SyntheXLib.scene.poses import sample_pose
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
@@ -36,6 +39,9 @@ class ViewSettings:
         Pixels a side; None takes the task's.
     image_dtype
         ``float32`` or ``float16``, as stored.
+    exposure_ranges
+        Parameters of the exposure that are drawn anew for every image, by place, with their ranges; see `rendering.exposure`. For the
+        realistic level; None or none keeps `exposure` as it is.
     poisson_photons
         Photons that a pixel counts of the open beam at the naive and heuristic levels; None leaves out noise there.
     """
@@ -44,6 +50,7 @@ class ViewSettings:
     exposure: Exposure = field(default_factory=Exposure)
     image_size: int | None = None
     image_dtype: str = "float32"
+    exposure_ranges: Mapping[str, tuple[Value, ...]] | None = None
     poisson_photons: float | None = None
 
     def __post_init__(self) -> None:
@@ -53,6 +60,8 @@ class ViewSettings:
             raise SyntheXError(f"Image size must be at least 16 px, found {self.image_size}.")
         if self.image_dtype not in ("float32", "float16"):
             raise SyntheXError(f"Image type must be float32 or float16, found '{self.image_dtype}'.")
+        if self.exposure_ranges and self.level != "realistic":
+            raise SyntheXError(f"The exposure is drawn for the realistic level alone, found level '{self.level}'.")
         if self.poisson_photons is not None and not self.poisson_photons > 0:
             raise SyntheXError(f"poisson_photons must be above 0, found {self.poisson_photons:g}.")
 
@@ -85,7 +94,9 @@ def make_view(
         When no ray of the view hits the CT.
     """
     # Separate streams: the noise must not change when a pose parameter is added.
-    pose_rng, noise_rng = (np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, stream))) for stream in range(2))
+    pose_rng, noise_rng, exposure_rng = (
+        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, stream))) for stream in range(3)
+    )
     pose = sample_pose(task.poses, pose_rng)
     camera = task_camera(task.c_arm, pose.world_to_camera(isocenter), settings.image_size)
     coverage, hit = ct_coverage(specimen, camera)
@@ -95,8 +106,10 @@ def make_view(
         )
     projection = renderer.render(Scene(specimen), camera)
     assert projection is not None  # nobody cancels
+    drawn = draw_values(settings.exposure_ranges or {}, exposure_rng)
+    exposure = settings.exposure.with_values(drawn)
     device = load_device(task.c_arm.device)
-    image = make_image(settings.level, projection, camera, settings.exposure, noise_rng, device.pixel_spacing_mm, settings.poisson_photons)
+    image = make_image(settings.level, projection, camera, exposure, noise_rng, device.pixel_spacing_mm, settings.poisson_photons)
     pixels, visible = camera.project(specimen.landmark_array(task.landmark_names))
     return {
         names.IMAGE: image.astype(settings.image_dtype),
@@ -105,7 +118,7 @@ def make_view(
         names.LANDMARK_VISIBLE: visible,
         names.WORLD_TO_CAMERA: camera.world_to_camera,
         names.INTRINSICS: camera.intrinsics,
-        names.PARAMETERS: {"specimen": specimen.name, "coverage": coverage, **pose.to_dict()},
+        names.PARAMETERS: {"specimen": specimen.name, "coverage": coverage, **pose.to_dict(), **({"exposure": drawn} if drawn else {})},
     }
 
 
