@@ -13,6 +13,7 @@ import pickle
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -101,40 +102,37 @@ def agreement(contestants: dict[str, Any], specimen: Specimen) -> dict[str, tupl
     return table
 
 
-def compare(ours: Ours, peers: dict[str, Peer], specimen: Specimen, rounds: int) -> dict[str, dict[str, Times]]:
-    """Times by job and name."""
-    results: dict[str, dict[str, Times]] = {}
-    for job in ("single360", "fused360", "single1536"):
-        kind, size = job.rstrip("0123456789"), int(job.lstrip("abcdefghijklmnopqrstuvwxyz"))
+def compare(ours: Ours, peers: dict[str, Peer], specimen: Specimen, rounds: int) -> Iterator[tuple[str, dict[str, Times]]]:
+    """Each job and its times by name."""
+    one_pass: dict[str, float] = {}  # median seconds at 360
+    for job, kind, size in (("single360", "single", 360), ("fused360", "fused", 360), ("single1536", "single", 1536)):
         jobs: dict[str, Job] = {"ours": getattr(ours, f"{kind}_job")}
         for name, peer in peers.items():
-            expected = results["single360"][name].median * (size / 360) ** 2 if results else 0
+            expected = one_pass.get(name, 0) * (size / 360) ** 2
             if size > 360 and expected > _LONGEST_S:
                 print(f"{job}: {name} left out, about {expected:.0f} s a view by its pixels")
             elif kind == "single" or not peer.fused_passes:
                 jobs[name] = getattr(peer, kind)
-        times = interleaved(jobs, cameras(specimen, size, 5 if size <= 360 else 2), rounds if size <= 360 else 1)
+        small = size <= 360
+        times = interleaved(jobs, cameras(specimen, size, 5 if small else 2), rounds if small else 1)
         for name in jobs.keys() & peers.keys():
             times[name] = Times({turn: seconds - peers[name].overhead_s for turn, seconds in times[name].seconds.items()})
+        one_pass = one_pass or {name: own.median for name, own in times.items()}
         for name, peer in peers.items():
             if kind == "fused" and peer.fused_passes:
-                passes = peer.fused_passes * results["single360"][name].median
-                times[name] = Times({turn: passes for turn in times["ours"].seconds})
-        results[job] = times
-    return results
+                times[name] = Times({turn: peer.fused_passes * one_pass[name] for turn in times["ours"].seconds})
+        yield job, times
 
 
-def print_times(results: dict[str, dict[str, Times]], accuracy: dict[str, tuple[float, float]], notes: dict[str, str]) -> None:
-    """One row a job and contestant, agreement beside each ratio."""
-    print(f"\n{'job':11s} {'who':12s} {'ms a view':>10s} {'turns':>5s} {'ratio':>8s}   total RMS   Dice    how")
-    for job, times in results.items():
-        for name, own in times.items():
-            error, dice = accuracy[name]
-            masks = f"{dice:.4f}" if job.startswith("fused") and np.isfinite(dice) else "-     "
-            how = notes[name] if job.startswith("fused") else "one quantity"
-            ratio = own.ratio(times["ours"])
-            print(f"{job:11s} {name:12s} {1e3 * own.median:10,.1f} {len(own.seconds):5d} {ratio:6.1f} x   {error:8.3%}   {masks}  {how}")
-    print(f"RMS and Dice against the numpy oracle: one view of {_ORACLE_PIXELS} x {_ORACLE_PIXELS} pixels over the whole detector.\n")
+def print_times(job: str, times: dict[str, Times], accuracy: dict[str, tuple[float, float]], notes: dict[str, str]) -> None:
+    """One row a contestant, agreement beside each ratio."""
+    for name, own in times.items():
+        error, dice = accuracy[name]
+        masks = f"{dice:.4f}" if job.startswith("fused") and np.isfinite(dice) else "-"
+        how = notes[name] if job.startswith("fused") else "one quantity"
+        turns = "-" if "estimated" in how else str(len(own.seconds))
+        ratio = own.ratio(times["ours"])
+        print(f"{job:11s} {name:12s} {1e3 * own.median:10,.1f} {turns:>5s} {ratio:8.1f} x {error:9.3%}  {masks:6s}  {how}", flush=True)
 
 
 def first_image_seconds(specimen: Specimen, folder: Path) -> float:
@@ -170,8 +168,15 @@ def main() -> None:
     ours = Ours(specimen)
     peers = installed_peers(specimen, CUTS, options.peers if options.peers is not None else ["rtk"] if options.quick else None)
     accuracy = agreement({"ours": ours, **peers}, specimen)
-    results = compare(ours, peers, specimen, 1 if options.quick else 3)
-    print_times(results, accuracy, {"ours": ours.note} | {name: peer.note for name, peer in peers.items()})
+    notes = {"ours": ours.note} | {name: peer.note for name, peer in peers.items()}
+    results: dict[str, dict[str, Times]] = {}
+    print(
+        f"total RMS and mask Dice: against the numpy oracle, one view of {_ORACLE_PIXELS} x {_ORACLE_PIXELS} pixels over the whole detector"
+    )
+    print(f"{'job':11s} {'who':12s} {'ms a view':>10s} {'turns':>5s} {'ratio':>10s} {'total RMS':>9s}  {'Dice':6s}  how", flush=True)
+    for job, times in compare(ours, peers, specimen, 1 if options.quick else 3):
+        results[job] = times
+        print_times(job, times, accuracy, notes)
     curves = {} if options.quick else scaling()
     for what, points in curves.items():
         print(f"{what:14s} " + "   ".join(f"{number}: {value:.1f} ms" for number, value in points))
