@@ -24,9 +24,15 @@ class Times:
         return median(self.seconds.values())
 
     def ratio(self, base: Times) -> float:
-        """How much longer than `base`, over the turns that both took."""
+        """How much longer than `base`, over the turns that both took (over all, where these are too few for a median)."""
         common = self.seconds.keys() & base.seconds.keys()
+        if len(common) < 3:
+            return self.median / base.median
         return median(self.seconds[turn] for turn in common) / median(base.seconds[turn] for turn in common)
+
+    def quiet(self, views: int) -> float:
+        """Seconds: the median over views of the best of each."""
+        return median(min(value for turn, value in self.seconds.items() if turn % views == view) for view in range(views))
 
 
 def interleaved(jobs: Mapping[str, Job], views: list[Camera], rounds: int, patience_s: float = 30.0) -> dict[str, Times]:
