@@ -60,7 +60,10 @@ def render_views(
     """
     batch = getattr(renderer, "render_batch", None)
     if batch is not None:
-        yield from batch(scene, cameras, cancelled)
+        for projection in batch(scene, cameras):
+            if cancelled is not None and cancelled():
+                return
+            yield projection
         return
     for camera in cameras:
         projection = renderer.render(scene, camera, cancelled)
@@ -69,21 +72,27 @@ def render_views(
         yield projection
 
 
-RENDERERS = ("auto", "cpu", "reference")
+RENDERERS = ("auto", "cpu", "cuda", "reference")
 
 
 def make_renderer(name: str = "auto", cuts: Sequence[float] = HU_CUTS, threads: int | None = None) -> Renderer:
     """The renderer of that name; ``auto`` takes the compiled one where llvmlite is installed, else the numpy reference.
 
+    It never takes ``cuda``: the bytes of a data set would depend on whether the machine has a GPU.
+
     Raises
     ------
     SyntheXError
-        When the name is unknown or its package is missing.
+        When the name is unknown, its package is missing, or it needs a GPU that is not there.
     """
     from SyntheXLib.rendering.reference import ReferenceRenderer
 
     if name not in RENDERERS:
         raise SyntheXError(f"Unknown renderer '{name}': expected one of {', '.join(RENDERERS)}{nearest(name, RENDERERS)}.")
+    if name == "cuda":
+        from SyntheXLib.rendering.cuda import CudaRenderer
+
+        return CudaRenderer(cuts)
     compiled = importlib.util.find_spec("llvmlite") is not None
     if name == "cpu" and not compiled:
         raise SyntheXError("Renderer 'cpu' needs the package llvmlite, which is not installed: install it or use 'reference'.")

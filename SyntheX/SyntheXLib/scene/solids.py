@@ -45,14 +45,16 @@ def rays_near(bounds: np.ndarray, origin: np.ndarray, directions: np.ndarray) ->
     return np.flatnonzero(near & (along > 0) if distance > 0 else near)
 
 
-def _slabs(low: np.ndarray, high: np.ndarray, origin: np.ndarray, directions: np.ndarray) -> Span:
-    """Where rays run between pairs of planes across the first axes: enter and leave, (N,) each; a miss has leave < enter."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        one, two = (low - origin) / directions, (high - origin) / directions
-    # 0 / 0: the ray runs in the plane itself, which counts as outside, so that bodies side by side are not both hit.
-    miss = np.isnan(one) | np.isnan(two)
-    near, far = np.where(miss, np.inf, np.minimum(one, two)), np.where(miss, -np.inf, np.maximum(one, two))
-    return near.max(1), far.min(1)
+def _slabs(bounds: np.ndarray, origin: np.ndarray, directions: np.ndarray) -> Span:
+    """Where rays (N, A) run between planes at `bounds` (2, A) across each axis: enter and leave, (N,) each; a miss has no leave > enter."""
+    enter, leave = np.full(len(directions), -np.inf), np.full(len(directions), np.inf)
+    # Axis by axis, which numpy does several times faster than along rows of three.
+    for low, high, start, along in zip(*bounds, origin, directions.T, strict=True):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            one, two = (low - start) / along, (high - start) / along
+        # A ray in one of the planes gives 0 / 0; nan stays, compares false and so is a miss.
+        enter, leave = np.maximum(enter, np.minimum(one, two)), np.minimum(leave, np.maximum(one, two))
+    return enter, leave
 
 
 def _convex(bounds: np.ndarray, origin: np.ndarray, directions: np.ndarray, span: Callable[[np.ndarray], Span]) -> Intervals:
@@ -78,7 +80,7 @@ class Box:
 
     def intersect(self, origin: np.ndarray, directions: np.ndarray) -> Intervals:
         """See `Solid`."""
-        return _convex(self.bounds, origin, directions, lambda rays: _slabs(*self.bounds, origin, rays))
+        return _convex(self.bounds, origin, directions, lambda rays: _slabs(self.bounds, origin, rays))
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Cone:
         slope = (self.radius_end - self.radius_start) / (self.end - self.start)
 
         def span(rays: np.ndarray) -> Span:
-            bottom, top = _slabs(np.array([self.start]), np.array([self.end]), origin[2:], rays[:, 2:])
+            bottom, top = _slabs(np.array([[self.start], [self.end]]), origin[2:], rays[:, 2:])
             # Inside: a s^2 + 2 b s + c <= 0, with s counted from the nearest point to the axis' middle to keep the digits.
             squared = (rays**2).sum(1)
             shift = rays @ (np.array([0.0, 0.0, (self.start + self.end) / 2]) - origin) / squared
@@ -147,7 +149,7 @@ class Cone:
             low, high = np.fmin(one, two), np.fmax(one, two)
             convex = a > 0
             real = b * b - a * c >= 0
-            # a <= 0: the line is steeper than the cone and runs inside each nappe to infinity; the frustum's is where the radius is positive.
+            # a <= 0: steeper than the cone, the line runs inside both nappes to infinity; the frustum is where the radius is positive.
             enter = np.where(convex, low, np.where(real & (growth > 0), high, -np.inf))
             leave = np.where(convex, high, np.where(real & (growth < 0), low, np.inf))
             outside = np.where(convex, ~real, (a == 0) & (b == 0) & (c >= 0))
@@ -175,12 +177,12 @@ class Cylinder:
         return Cone(self.radius, self.radius, self.start, self.end).intersect(origin, directions)
 
 
-def _within(solid: Solid, origin: np.ndarray, directions: np.ndarray, cut: Callable[[np.ndarray], Intervals]) -> Intervals:
+def within_bounds(solid: Solid, origin: np.ndarray, directions: np.ndarray, cut: Callable[[np.ndarray], Intervals]) -> Intervals:
     """`cut` applied to the rays that meet the bounds of a solid alone."""
     rays = rays_near(solid.bounds, origin, directions)
     if not len(rays):
         return Intervals.none()
-    enter, leave = _slabs(*solid.bounds, origin, directions[rays])
+    enter, leave = _slabs(solid.bounds, origin, directions[rays])
     rays = rays[(leave >= enter) & (leave >= 0)]
     return cut(directions[rays]).of_rays(rays) if len(rays) else Intervals.none()
 
@@ -199,7 +201,9 @@ class Union:
 
     def intersect(self, origin: np.ndarray, directions: np.ndarray) -> Intervals:
         """See `Solid`."""
-        return _within(self, origin, directions, lambda rays: intervals.union(*(solid.intersect(origin, rays) for solid in self.solids)))
+        return within_bounds(
+            self, origin, directions, lambda rays: intervals.union(*(solid.intersect(origin, rays) for solid in self.solids))
+        )
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,7 @@ class Intersection:
 
     def intersect(self, origin: np.ndarray, directions: np.ndarray) -> Intervals:
         """See `Solid`."""
-        return _within(
+        return within_bounds(
             self,
             origin,
             directions,
@@ -270,4 +274,4 @@ class Placed:
         """See `Solid`."""
         # t is the same in both frames.
         linear, shift = self._inverse[:3, :3], self._inverse[:3, 3]
-        return _within(self, origin, directions, lambda rays: self.solid.intersect(linear @ origin + shift, rays @ linear.T))
+        return within_bounds(self, origin, directions, lambda rays: self.solid.intersect(linear @ origin + shift, rays @ linear.T))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.scene.solids import Solid
+from SyntheXLib.scene.intervals import Intervals, difference, union
+from SyntheXLib.scene.solids import Placed, Solid
 
 # Materials of tools, by their names in the attenuation table of physics/.
 MATERIALS = ("nitinol", "titanium", "steel_316l")
@@ -76,3 +77,20 @@ class Tool:
     def world_landmarks(self) -> dict[str, np.ndarray]:
         """Landmarks in the world: name to (3,) RAS mm."""
         return {name: self.to_world[:3, :3] @ point + self.to_world[:3, 3] for name, point in self.landmarks.items()}
+
+    def intersect(self, origin: np.ndarray, directions: np.ndarray) -> tuple[Intervals, ...]:
+        """Intervals of rays in the world inside each part, in their order; no two overlap.
+
+        Parameters
+        ----------
+        origin
+            (3,) RAS mm.
+        directions
+            (N, 3) RAS; t counts in their length.
+        """
+        taken, found = Intervals.none(), []
+        for part in self.parts:
+            body = Placed(part.solid, self.to_world).intersect(origin, directions)
+            found.append(difference(body, taken))
+            taken = union(taken, body)
+        return tuple(found)
