@@ -139,7 +139,7 @@ def first_image_seconds(specimen: Specimen, folder: Path) -> float:
     """From import of the renderer to the first image, compile included, in a process of its own."""
     path = folder / "first.pickle"
     path.write_bytes(pickle.dumps((specimen, cameras(specimen, 360, 1)[0])))
-    output = subprocess.run([sys.executable, "-c", _FIRST_IMAGE, str(path)], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([sys.executable, "-c", _FIRST_IMAGE, str(path)], stdout=subprocess.PIPE, text=True, check=True).stdout
     path.unlink()
     return float(output)
 
