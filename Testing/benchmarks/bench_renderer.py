@@ -189,7 +189,8 @@ def main() -> None:
         f"{job} vs {name}": own.ratio(times["ours"]) for job, times in results.items() for name, own in times.items() if name != "ours"
     }
     milliseconds = {job: {name: round(1e3 * own.median, 2) for name, own in times.items()} for job, times in results.items()}
-    draw(milliseconds, curves, title, options.out / "renderer.png")
+    estimates = "".join(f"; fused360 of {name}: {peer.fused_passes} x single360" for name, peer in peers.items() if peer.fused_passes)
+    draw(milliseconds, curves, title + estimates, options.out / "renderer.png")
     record = {
         "machine": machine(),
         "load": load,
