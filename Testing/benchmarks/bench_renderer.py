@@ -1,4 +1,4 @@
-"""Speed of the ray caster beside its peers, in one run: ``python bench_renderer.py [--out FOLDER] [--peers NAME ...] [--quick]``.
+"""Speed of the ray caster beside its peers, in one run: ``python bench_renderer.py [--out FOLDER] [--peers NAME ...] [--rounds N] [--quick]``.
 
 Everyone renders the same rays in turn; the ratios of medians are what holds on a shared machine. Beside each stands how far both images are
 from the numpy oracle's. Results go to `renderer.json`, a picture to `renderer.png`.
@@ -13,6 +13,7 @@ import pickle
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +52,7 @@ class Ours:
 
     note = "one pass"
     fused_passes = 0
-    overhead_s = 0.0
+    clock = staticmethod(time.perf_counter)
 
     def __init__(self, specimen: Specimen) -> None:
         self._fused, self._scene = CpuRenderer(CUTS), Scene(specimen)
@@ -114,9 +115,8 @@ def compare(ours: Ours, peers: dict[str, Peer], specimen: Specimen, rounds: int)
             elif kind == "single" or not peer.fused_passes:
                 jobs[name] = getattr(peer, kind)
         small = size <= 360
-        times = interleaved(jobs, cameras(specimen, size, 5 if small else 2), rounds if small else 1)
-        for name in jobs.keys() & peers.keys():
-            times[name] = Times({turn: seconds - peers[name].overhead_s for turn, seconds in times[name].seconds.items()})
+        clocks = {name: peer.clock for name, peer in peers.items()}
+        times = interleaved(jobs, cameras(specimen, size, 5 if small else 2), rounds if small else 1, clocks)
         one_pass = one_pass or {name: own.median for name, own in times.items()}
         for name, peer in peers.items():
             if kind == "fused" and peer.fused_passes:
@@ -157,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where results and picture go")
     parser.add_argument("--peers", nargs="*", help="only these (default: all that are installed)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns on each small view (default 3)")
     parser.add_argument("--quick", action="store_true", help="RTK alone, one round, no scaling, no memory")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -174,7 +175,7 @@ def main() -> None:
         f"total RMS and mask Dice: against the numpy oracle, one view of {_ORACLE_PIXELS} x {_ORACLE_PIXELS} pixels over the whole detector"
     )
     print(f"{'job':11s} {'who':12s} {'ms a view':>10s} {'turns':>5s} {'ratio':>10s} {'total RMS':>9s}  {'Dice':6s}  how", flush=True)
-    for job, times in compare(ours, peers, specimen, 1 if options.quick else 3):
+    for job, times in compare(ours, peers, specimen, 1 if options.quick else options.rounds):
         results[job] = times
         print_times(job, times, accuracy, notes)
     curves = {} if options.quick else scaling()
