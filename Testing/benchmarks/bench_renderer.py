@@ -1,4 +1,4 @@
-"""Speed of the ray caster beside its peers, in one run: ``python bench_renderer.py [--out FOLDER] [--peers NAME ...] [--rounds N] [--quick]``.
+"""Speed of the ray caster beside its peers, in one run: ``python bench_renderer.py --help``.
 
 Everyone renders the same rays in turn; the ratios of medians are what holds on a shared machine. Beside each stands how far both images are
 from the numpy oracle's. Results go to `renderer.json`, a picture to `renderer.png`.
