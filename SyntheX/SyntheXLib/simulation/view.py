@@ -12,6 +12,7 @@ from SyntheXLib.datasets import format as names
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.rendering.exposure import Exposure, draw_values
 from SyntheXLib.rendering.levels import LEVELS, make_image
+from SyntheXLib.rendering.material_map import MaterialCaster
 from SyntheXLib.rendering.renderer import Renderer
 from SyntheXLib.scene.c_arm import Camera, load_device, task_camera
 from SyntheXLib.scene.device_file import Value
@@ -79,9 +80,18 @@ class ViewSettings:
 
 
 def make_view(
-    specimen: Specimen, isocenter: np.ndarray, task: Task, settings: ViewSettings, renderer: Renderer, seed: int, index: int
+    specimen: Specimen,
+    isocenter: np.ndarray,
+    task: Task,
+    settings: ViewSettings,
+    renderer: Renderer,
+    seed: int,
+    index: int,
+    materials: MaterialCaster | None = None,
 ) -> dict[str, Any]:
     """Draw and render view `index` of a data set; `isocenter` is (3,) in the world (RAS, mm).
+
+    `materials` decomposes the specimen by a map, at the realistic level; None does so by the HU.
 
     Returns
     -------
@@ -104,12 +114,22 @@ def make_view(
         raise SyntheXError(
             f"Image {index}: no ray hits the CT of {specimen.name} at pose {pose}; check isocentre and pose ranges of task '{task.name}'."
         )
-    projection = renderer.render(Scene(specimen), camera)
+    scene = Scene(specimen)
+    projection = renderer.render(scene, camera)
     assert projection is not None  # nobody cancels
     drawn = draw_values(settings.exposure_ranges or {}, exposure_rng)
     exposure = settings.exposure.with_values(drawn)
     device = load_device(task.c_arm.device)
-    image = make_image(settings.level, projection, camera, exposure, noise_rng, device.pixel_spacing_mm, settings.poisson_photons)
+    image = make_image(
+        settings.level,
+        projection,
+        camera,
+        exposure,
+        noise_rng,
+        device.pixel_spacing_mm,
+        settings.poisson_photons,
+        materials=materials.area_densities(scene, camera) if materials and settings.level == "realistic" else None,
+    )
     pixels, visible = camera.project(specimen.landmark_array(task.landmark_names))
     return {
         names.IMAGE: image.astype(settings.image_dtype),
