@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SyntheXLib.commands.cases import add_case_options, cases_of
+from SyntheXLib.commands.cases import add_case_options, cases_of, with_material_maps
 from SyntheXLib.commands.progress import progress_bar
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.rendering.renderer import RENDERERS
@@ -92,6 +92,8 @@ def run(options: argparse.Namespace) -> int:
     if (options.out / HEADER_FILE).exists() and not options.resume:
         raise SyntheXError(f"{options.out} already holds a data set: add --resume to go on with it, or choose another folder.")
     cases = cases_of(options)
+    if options.material_network:
+        cases = with_material_maps(cases, task, options.material_network, options.out / "materials")
     job = ShardJob(options.out, task, cases, settings, options.seed, options.count, options.shard_size, options.renderer)
     # Loading checks the cases before any process starts, and tells what is odd about them once.
     for case in cases:

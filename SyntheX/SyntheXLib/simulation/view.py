@@ -14,6 +14,7 @@ from SyntheXLib.datasets import format as names
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.rendering.exposure import Exposure, draw_values
 from SyntheXLib.rendering.levels import LEVELS, make_image
+from SyntheXLib.rendering.material_map import MaterialCaster
 from SyntheXLib.rendering.renderer import Renderer
 from SyntheXLib.scene.c_arm import Camera, load_device, task_camera
 from SyntheXLib.scene.device_file import Value
@@ -95,9 +96,18 @@ class ViewSettings:
 
 
 def make_view(
-    specimen: Specimen, isocenter: np.ndarray, task: Task, settings: ViewSettings, renderer: Renderer, seed: int, index: int
+    specimen: Specimen,
+    isocenter: np.ndarray,
+    task: Task,
+    settings: ViewSettings,
+    renderer: Renderer,
+    seed: int,
+    index: int,
+    materials: MaterialCaster | None = None,
 ) -> dict[str, Any]:
     """Draw and render view `index` of a data set; `isocenter` is (3,) in the world (RAS, mm).
+
+    `materials` decomposes the specimen by a map, at the realistic level; None does so by the HU.
 
     Returns
     -------
@@ -127,7 +137,16 @@ def make_view(
     drawn = draw_values(settings.exposure_ranges or {}, exposure_rng)
     exposure = settings.exposure.with_values(drawn)
     device = load_device(task.c_arm.device)
-    image = make_image(settings.level, projection, fine, exposure, noise_rng, device.pixel_spacing_mm, settings.poisson_photons)
+    image = make_image(
+        settings.level,
+        projection,
+        fine,
+        exposure,
+        noise_rng,
+        device.pixel_spacing_mm,
+        settings.poisson_photons,
+        materials=materials.area_densities(scene, fine) if materials and settings.level == "realistic" else None,
+    )
     pixels, visible = camera.project(scene.landmark_array(task.landmark_names))
     return {
         names.IMAGE: binned(image, settings.oversample).astype(settings.image_dtype),
