@@ -14,7 +14,7 @@ from SyntheXLib.datasets.format import DatasetHeader, shard_is_valid
 from SyntheXLib.datasets.writer import ShardClaim, write_shard
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import sha256
-from SyntheXLib.rendering.renderer import make_renderer
+from SyntheXLib.rendering.renderer import check_level, make_renderer
 from SyntheXLib.scene.case_files import CaseFiles, load_specimen
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.simulation.view import ViewSettings, make_view
@@ -58,6 +58,7 @@ class ShardJob:
             raise SyntheXError(f"seed must not be negative, found {self.seed}.")
         if not self.cases:
             raise SyntheXError("Expected at least one case (CT and label map), found none.")
+        check_level(self.renderer, self.settings.level)
 
     def shard_range(self, shard: int) -> range:
         """Indices of the images of a shard."""
@@ -73,7 +74,7 @@ class ShardJob:
         return DatasetHeader(
             task=self.task,
             specimens=tuple(_describe(case) for case in self.cases),
-            configuration=self.settings.describe(self.task, make_renderer(self.renderer)),
+            configuration=self.settings.describe(self.task, make_renderer(self.renderer, exposure=self.settings.exposure)),
             seed=self.seed,
             count=self.count,
             shard_size=self.shard_size,
@@ -158,7 +159,9 @@ class ShardMaker:
         specimen, isocenter = self._case(number)
         # A renderer keeps its prepared volume, so each specimen has its own.
         if number not in self._renderers:
-            self._renderers[number] = make_renderer(self.job.renderer, threads=self._threads)
+            self._renderers[number] = make_renderer(
+                self.job.renderer, threads=self._threads, exposure=self.job.settings.exposure
+            )
         return make_view(specimen, isocenter, self.job.task, self.job.settings, self._renderers[number], self.job.seed, index)
 
     def _case(self, number: int) -> tuple[Specimen, np.ndarray]:

@@ -1,0 +1,149 @@
+"""DeepDRR's image with our labels and path lengths."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.physics.decomposition import Decomposition
+from SyntheXLib.physics.spectrum import Spectrum
+from SyntheXLib.rendering.deepdrr.protocol import DeepDrrProcess
+from SyntheXLib.rendering.deepdrr.self_test import SelfTest
+from SyntheXLib.rendering.deepdrr.volume import density_volume
+from SyntheXLib.rendering.projection import HU_CUTS, Projection
+from SyntheXLib.scene.c_arm import Camera
+from SyntheXLib.scene.scene import Scene
+from SyntheXLib.scene.specimen import Specimen
+
+_KEYS = itertools.count(1)
+# Renderers of several specimens share the process of their interpreter, and with it the GPU.
+_processes: WeakValueDictionary[Path, DeepDrrProcess] = WeakValueDictionary()
+
+
+class DeepDrrRenderer:
+    """Renders the primary beam with DeepDRR, in a process that starts with the first image; all else is our own ray caster's.
+
+    Parameters
+    ----------
+    own
+        Our renderer: path lengths, HU integrals and labels.
+    python
+        Interpreter of the environment that holds DeepDRR.
+    test
+        What its self-test found.
+    spectrum
+        What the detector absorbs of the open beam: photons by energy, times the detector's absorption.
+    decomposition
+        What the HU classes are made of.
+    """
+
+    def __init__(
+        self,
+        own: Any,
+        python: Path,
+        test: SelfTest,
+        spectrum: Spectrum,
+        decomposition: Decomposition | None = None,
+    ) -> None:
+        self._own, self._python, self._test, self._spectrum = own, python, test, spectrum
+        self._decomposition = decomposition or Decomposition()
+        self._process: DeepDrrProcess | None = None
+        self._specimen: Specimen | None = None
+        self._key = ""
+
+    @property
+    def name(self) -> str:
+        """Version of DeepDRR, and the ray caster beside it."""
+        return f"deepdrr-{self._test.deepdrr}+{self._own.name}"
+
+    def render(
+        self,
+        scene: Scene,
+        camera: Camera,
+        cancelled: Callable[[], bool] | None = None,
+        *,
+        label_paths: bool = False,
+        plane_step: int = 1,
+    ) -> Projection | None:
+        """See `renderer.Renderer.render`; the projection has `primary` too.
+
+        Raises
+        ------
+        SyntheXError
+            When DeepDRR fails, or the scene holds more than the CT.
+        """
+        if getattr(scene, "tools", None) or getattr(scene, "parts", None):
+            # Two volumes replace each other's whole boxes in 1.2.2, so DeepDRR is given the CT alone.
+            raise SyntheXError("Renderer 'deepdrr' shows the CT alone, found a scene with tools or moved parts: use --renderer own.")
+        options: dict[str, Any] = {"label_paths": True} if label_paths else {}
+        if plane_step != 1:
+            options["plane_step"] = plane_step
+        projection: Projection | None = self._own.render(scene, camera, cancelled, **options)
+        if projection is None:
+            return None
+        process = self._loaded(scene.specimen)
+        done = process.request(
+            "render",
+            cancelled,
+            key=self._key,
+            spectrum=np.stack([self._spectrum.energy_kev, self._spectrum.photons], 1).tolist(),
+            world_to_camera=camera.world_to_camera.tolist(),
+            intrinsics=camera.intrinsics.tolist(),
+            shape=list(camera.shape),
+            source_to_detector_mm=camera.source_to_detector_mm,
+            image=f"image-{self._key}.npy",
+        )
+        if done is None:
+            return None
+        primary = process.load(f"image-{self._key}.npy")
+        if primary.shape != camera.shape or not np.isfinite(primary).all():
+            raise SyntheXError(f"DeepDRR was expected to give a finite image of {camera.shape}, found {primary.shape} or values that are not.")
+        return replace(projection, primary=primary.astype(np.float32, copy=False))
+
+    def close(self) -> None:
+        """End the process, which the renderers of one interpreter share."""
+        if self._process is not None:
+            self._process.close()
+        self._process = self._specimen = None
+
+    def _loaded(self, specimen: Specimen) -> DeepDrrProcess:
+        """The process with the specimen's volume in it."""
+        if self._process is not None and self._process.alive and self._specimen is specimen:
+            return self._process
+        process = _processes.get(self._python)
+        if process is None or not process.alive:
+            process = DeepDrrProcess(self._python)
+            self._check(process)
+            _processes[self._python] = process
+        if self._process is process and self._specimen is not None:
+            process.request("forget", key=self._key)
+            for file in (f"density-{self._key}.npy", f"labels-{self._key}.npy"):
+                process.remove(file)
+        self._key = str(next(_KEYS))
+        volume = density_volume(specimen.hu, getattr(self._own, "cuts", HU_CUTS), self._decomposition)
+        process.request(
+            "volume",
+            key=self._key,
+            density=process.save(f"density-{self._key}", volume.density),
+            labels=process.save(f"labels-{self._key}", volume.labels),
+            materials=list(volume.materials),
+            compounds=volume.compounds,
+            ijk_to_ras=specimen.ijk_to_ras.tolist(),
+            shift=self._test.shift,
+        )
+        self._process, self._specimen = process, specimen
+        return process
+
+    def _check(self, process: DeepDrrProcess) -> None:
+        hello = process.hello
+        if not hello.get("device") or hello.get("deepdrr") != self._test.deepdrr:
+            process.close()
+            problem = hello.get("problem") or f"DeepDRR {hello.get('deepdrr')} was not tested yet (the test was of {self._test.deepdrr})."
+            raise SyntheXError(f"{problem} Run 'synthex doctor', or use --renderer own.")
