@@ -87,8 +87,9 @@ def _deepdrr() -> str:
 
 
 def _install_deepdrr(sure: bool) -> int:
-    from SyntheXLib.rendering.deepdrr.environment import environment_folder, install, state
+    from SyntheXLib.rendering.deepdrr.environment import environment_folder, install, install_plan, state
 
+    install_plan()  # tells what is in the way before anything is asked
     if not sure:
         try:
             answer = input(f"Install DeepDRR (GPL-3) and what it needs, some 6 GB, into {environment_folder()}? [y/N] ")

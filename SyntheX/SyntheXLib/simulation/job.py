@@ -159,9 +159,7 @@ class ShardMaker:
         specimen, isocenter = self._case(number)
         # A renderer keeps its prepared volume, so each specimen has its own.
         if number not in self._renderers:
-            self._renderers[number] = make_renderer(
-                self.job.renderer, threads=self._threads, exposure=self.job.settings.exposure
-            )
+            self._renderers[number] = make_renderer(self.job.renderer, threads=self._threads, exposure=self.job.settings.exposure)
         return make_view(specimen, isocenter, self.job.task, self.job.settings, self._renderers[number], self.job.seed, index)
 
     def _case(self, number: int) -> tuple[Specimen, np.ndarray]:

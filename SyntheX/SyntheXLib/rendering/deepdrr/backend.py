@@ -104,7 +104,7 @@ class DeepDrrRenderer:
             return None
         primary = process.load(f"image-{self._key}.npy")
         if primary.shape != camera.shape or not np.isfinite(primary).all():
-            raise SyntheXError(f"DeepDRR was expected to give a finite image of {camera.shape}, found {primary.shape} or values that are not.")
+            raise SyntheXError(f"DeepDRR was expected to give finite values of shape {camera.shape}, found {primary.shape} or others.")
         return replace(projection, primary=primary.astype(np.float32, copy=False))
 
     def close(self) -> None:

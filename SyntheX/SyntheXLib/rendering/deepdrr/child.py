@@ -114,9 +114,7 @@ class Child:
         self.free()
         fields = self.volumes[key]
         # (K, J, I) to DeepDRR's (I, J, K).
-        density, labels = (
-            np.pad(np.load(self.folder / fields[name]), PADDING).transpose(2, 1, 0) for name in ("density", "labels")
-        )
+        density, labels = (np.pad(np.load(self.folder / fields[name]), PADDING).transpose(2, 1, 0) for name in ("density", "labels"))
         first = np.eye(4)
         first[:3, 3] = -PADDING - np.asarray(fields["shift"], float)
         ijk_to_ras = np.array(fields["ijk_to_ras"], float) @ first

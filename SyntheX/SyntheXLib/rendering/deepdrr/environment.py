@@ -154,6 +154,20 @@ def run_command(command: Sequence[str | Path], log: Path) -> int:
             process_tree.end(process)
 
 
+def install_plan() -> tuple[Path, tuple[str, ...]]:
+    """The Python that the environment is made with, and what pip is to install.
+
+    Raises
+    ------
+    SyntheXError
+        When there is no CUDA, the driver is too old, or there is no suitable Python.
+    """
+    cuda = driver_cuda()
+    if cuda is None:
+        raise SyntheXError(f"DeepDRR is not installed: {_no_cuda()}.")
+    return base_python(), requirements(cuda)
+
+
 def install(say: Callable[[str], None] = print) -> None:
     """Make the environment: a virtual environment with DeepDRR from the user's package index, some 6 GB. One that is there is replaced.
 
@@ -167,10 +181,7 @@ def install(say: Callable[[str], None] = print) -> None:
     SyntheXError
         When there is no CUDA or no suitable Python, or pip fails; then all is as before.
     """
-    cuda = driver_cuda()
-    if cuda is None:
-        raise SyntheXError(f"DeepDRR is not installed: {_no_cuda()}.")
-    packages, base, folder = requirements(cuda), base_python(), environment_folder()
+    (base, packages), folder = install_plan(), environment_folder()
     # Built beside its place and moved there when it is whole; only the scripts in its bin folder, which are not used, keep the old path.
     part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{name}") for name in ("part", "old"))
     with disk_errors(folder):

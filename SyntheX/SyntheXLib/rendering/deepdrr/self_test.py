@@ -19,7 +19,7 @@ from SyntheXLib.files import atomic_write
 from SyntheXLib.physics.attenuation import mass_attenuation
 from SyntheXLib.physics.tables.build import MATERIALS
 from SyntheXLib.rendering.deepdrr.protocol import DeepDrrProcess
-from SyntheXLib.scene.c_arm import CArm, Camera
+from SyntheXLib.scene.c_arm import Camera, CArm
 
 # A ball of soft tissue off the middle of a CT of unequal voxels, mm; seen twice, from directions that show every index axis.
 _SHAPE, _SPACING, _RADIUS = (44, 48, 52), np.array([2.0, 2.2, 2.5]), 30.0
@@ -56,8 +56,9 @@ class SelfTest:
 def stored_test(python: Path) -> SelfTest | None:
     """The result that was stored for the environment of an interpreter, or None."""
     try:
-        return SelfTest(**json.loads(_file(python).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        stored = json.loads(_file(python).read_text(encoding="utf-8"))
+        return SelfTest(**{**stored, "displacement": tuple(stored["displacement"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

@@ -1,0 +1,418 @@
+"""DeepDRR as a renderer: protocol, self-test and environment, with stand-ins for the child process and for the package."""
+
+import gc
+import importlib.util
+import json
+import os
+import sys
+import time
+import venv
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from SyntheXLib.cli import main
+from SyntheXLib.datasets.reader import XrayDataset
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.physics.attenuation import mass_attenuation
+from SyntheXLib.physics.decomposition import Decomposition
+from SyntheXLib.rendering.deepdrr import environment, protocol, self_test
+from SyntheXLib.rendering.deepdrr.backend import DeepDrrRenderer
+from SyntheXLib.rendering.deepdrr.protocol import DeepDrrProcess
+from SyntheXLib.rendering.deepdrr.volume import density_volume
+from SyntheXLib.rendering.projection import HU_CUTS
+from SyntheXLib.rendering.realistic import Exposure
+from SyntheXLib.rendering.renderer import make_renderer
+from SyntheXLib.scene.c_arm import CArm, Camera
+from SyntheXLib.scene.case_files import CaseFiles
+from SyntheXLib.scene.poses import CArmPose
+from SyntheXLib.scene.scene import Scene
+from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.simulation.job import ShardJob
+from SyntheXLib.simulation.view import ViewSettings
+from SyntheXLib.tasks.task import load_task
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins rely on POSIX")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nobody's cache, no GPU, and a temporary folder that must be empty in the end."""
+    folder, temporary = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("SYNTHEX_CACHE", str(folder))
+    monkeypatch.delenv(environment.VARIABLE, raising=False)
+    monkeypatch.setattr(environment, "driver_cuda", lambda: None)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    yield folder
+    gc.collect()
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(protocol, "CHILD", HERE / "deepdrr_stand_in.py")
+    return Path(sys.executable)
+
+
+@pytest.fixture(scope="session")
+def fake_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment in which the stand-in for the package deepdrr is installed."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False, symlinks=True)
+    (packages,) = (folder / "lib").glob("python*/site-packages")
+    spec = importlib.util.find_spec("numpy")
+    assert spec is not None and spec.origin is not None
+    paths = [HERE / "fake_deepdrr", HERE.parents[1] / "SyntheX", Path(spec.origin).parents[1]]
+    (packages / "fake.pth").write_text("\n".join(map(str, paths)), encoding="utf-8")
+    return folder / "bin" / "python"
+
+
+@pytest.fixture
+def installed(fake_python: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    nvcc = tmp_path / "cuda" / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text("#!/bin/sh\n", encoding="utf-8")
+    nvcc.chmod(0o755)
+    monkeypatch.setenv("CUDA_PATH", str(tmp_path / "cuda"))
+    monkeypatch.setenv(environment.VARIABLE, str(fake_python))
+    return fake_python
+
+
+def view(size: int = 48) -> Camera:
+    pose = CArmPose(lao_rao_deg=20, cran_caud_deg=-10, source_to_isocenter_mm=700)
+    return CArm(rows=size, columns=size, pixel_spacing_mm=150 / size, source_to_detector_mm=1000).camera(pose.world_to_camera(np.zeros(3)))
+
+
+def gone(pid: int) -> bool:
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+            if Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").split()[2] == "Z":
+                return True
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+# --- protocol ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_handshake_and_arrays(stand_in: Path) -> None:
+    process = DeepDrrProcess(stand_in)
+    assert process.hello["device"] == "Stand-in GPU" and process.alive
+    assert process.request("render", shape=[2, 3], image="image.npy") == {}
+    assert np.array_equal(process.load("image.npy"), np.ones((2, 3)))
+    process.close()
+    process.close()
+    assert not process.alive and not process.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("crash", r"ended during 'render' \(exit status 3\): CUDA ran out of memory\.$"),
+        ("chatter", "answer 'render' with JSON, found 'Loading the kernel ...'"),
+        ("error", "no such material"),
+        ("hang", "did not answer 'render' within 0.5 s and was ended"),
+    ],
+)
+def test_failures_are_one_sentence_and_leave_nothing(
+    stand_in: Path, mode: str, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STAND_IN", mode)
+    monkeypatch.setenv("STAND_IN_PIDS", str(tmp_path / "pids"))
+    monkeypatch.setitem(protocol.TIME_LIMITS, "render", 0.5 if mode == "hang" else 20.0)
+    process = DeepDrrProcess(stand_in)
+    with pytest.raises(SyntheXError, match=expected) as caught:
+        process.request("render", shape=[2, 2], image="image.npy")
+    assert "\n" not in str(caught.value)
+    if mode == "hang":
+        assert all(gone(int(pid)) for pid in (tmp_path / "pids").read_text(encoding="utf-8").split())
+    assert process.alive == (mode == "error")  # an error that the child tells is not its end
+    process.close()
+
+
+def test_a_cancel_ends_the_process_and_its_children(stand_in: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STAND_IN", "hang")
+    monkeypatch.setenv("STAND_IN_PIDS", str(tmp_path / "pids"))
+    process = DeepDrrProcess(stand_in)
+    assert process.request("render", lambda: (tmp_path / "pids").exists(), shape=[2, 2], image="image.npy") is None
+    assert all(gone(int(pid)) for pid in (tmp_path / "pids").read_text(encoding="utf-8").split())
+
+
+def test_another_protocol_is_told(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAND_IN", "protocol")
+    with pytest.raises(SyntheXError, match="speaks protocol 99, expected 1"):
+        DeepDrrProcess(stand_in)
+
+
+def test_a_missing_interpreter_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SyntheXError, match=r"Cannot start DeepDRR's Python .*python: No such file"):
+        DeepDrrProcess(tmp_path / "python")
+
+
+def test_an_image_that_was_not_written_is_told(
+    stand_in: Path, ball: tuple[Specimen, np.ndarray, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN", "no image")
+    test = self_test.SelfTest("1.2.2", "Stand-in GPU", (0, 0, 0), 0, 1)
+    renderer = DeepDrrRenderer(make_renderer("own"), stand_in, test, spectrum())
+    with pytest.raises(SyntheXError, match="expected to write an image"):
+        renderer.render(Scene(ball[0]), view())
+    renderer.close()
+
+
+def test_the_end_of_the_parent_is_the_end_of_the_child(tmp_path: Path) -> None:
+    """The child finds the end of its input, ends, and removes the folder that the parent could not."""
+    import subprocess
+
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    subprocess.run([sys.executable, protocol.CHILD, folder], stdin=subprocess.DEVNULL, check=True, timeout=30)
+    assert not folder.exists()
+
+
+# --- volume -----------------------------------------------------------------------------------------------------------------------------
+
+
+def spectrum() -> object:
+    from SyntheXLib.physics.spectrum import Spectrum
+
+    return Spectrum(np.array([50.0, 70.0]), np.array([0.5, 0.5]))
+
+
+def test_every_voxel_attenuates_at_the_cts_energy_as_its_hu_say() -> None:
+    hu = np.arange(-1024, 3072, dtype=np.int16).reshape(16, 16, 16)
+    volume = density_volume(hu, HU_CUTS, Decomposition())
+    assert volume.density.shape == hu.shape and volume.labels.max() == len(volume.materials) - 1
+    assert volume.materials[0] == "air" and all(abs(sum(parts.values()) - 1) < 0.02 for parts in volume.compounds.values())
+    water = float(mass_attenuation("water", 70.0))
+    for name in ("air", "lung", "soft_tissue", "titanium"):
+        inside = volume.labels == volume.materials.index(name)
+        found = volume.density[inside] * float(mass_attenuation(name, 70.0))
+        assert np.allclose(found, np.maximum(water * (1 + hu[inside] / 1000.0), 0), rtol=1e-5)
+    bone = volume.density[(hu >= 350) & (hu < 2000)]
+    assert 1.0 < bone.min() < 1.4 and 2.0 < bone.max() < 2.4  # g/cm3
+    with pytest.raises(SyntheXError, match="five HU classes"):
+        density_volume(hu, (0.0,), Decomposition())
+
+
+# --- self-test and renderer, with the real child and a package that stands in for DeepDRR -----------------------------------------------
+
+
+@pytest.mark.parametrize(("fake", "found"), [("1", 1), ("0", 0), ("0.5", None), ("2", None)])
+def test_the_displacement_is_measured_and_only_a_known_one_accepted(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, fake: str, found: int | None
+) -> None:
+    monkeypatch.setenv("FAKE_SHIFT", fake)
+    if found is None:
+        with pytest.raises(SyntheXError, match=rf"0 or 1 voxel along each axis, found \({float(fake):.1f}"):
+            environment.ready()
+        assert self_test.stored_test(installed) is None
+        return
+    python, test = environment.ready()
+    assert (python, test.shift, test.deepdrr) == (installed, found, "1.2.2")
+    assert np.allclose(test.displacement, found, atol=0.05) and abs(test.absorption - 1) < 0.03
+    assert self_test.stored_test(installed) == test
+    monkeypatch.setattr(environment, "DeepDrrProcess", None)  # a stored result needs no process
+    assert environment.ready() == (python, test)
+
+
+@pytest.mark.parametrize("shift", ["0", "1"])
+def test_the_primary_beam_is_in_place_and_agrees_with_ours(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, ball: tuple[Specimen, np.ndarray, float], shift: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FAKE_SHIFT", shift)
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log.json"))
+    specimen, camera, exposure = ball[0], view(), Exposure(kvp=80)
+    renderer = make_renderer("deepdrr", exposure=exposure)
+    assert renderer.name == f"deepdrr-1.2.2+{make_renderer().name}"
+    projection, own = renderer.render(Scene(specimen), camera), make_renderer().render(Scene(specimen), camera)
+    assert projection is not None and own is not None and projection.primary is not None
+    for name in ("path_length", "hu_integral", "label_bits"):
+        assert np.array_equal(getattr(projection, name), getattr(own, name))
+    from SyntheXLib.physics.spectrum import tube_spectrum
+    from SyntheXLib.rendering.realistic import _primary
+
+    densities = exposure.decomposition.area_densities(own.path_length, own.hu_integral)
+    expected = _primary(densities, tube_spectrum(80).binned(16), exposure.detector)[0]
+    assert projection.primary.dtype == np.float32 and projection.primary.shape == camera.shape
+    assert np.abs(projection.primary - expected).mean() < 0.01  # a voxel's displacement makes it four times as much
+    assert abs(projection.primary.max() - 1) < 1e-3
+    record = json.loads((tmp_path / "log.json").read_text(encoding="utf-8"))
+    assert not any(record[name] for name in ("add_noise", "neglog", "attenuate_outside_volume", "collected_energy"))
+    assert record["step"] == 0.5 and record["distance"] == 1000 and record["border"] == 0
+    assert record["shape"] == [size + 4 for size in specimen.hu.shape[::-1]] and record["names"][0] == "air"
+    first = specimen.ijk_to_ras @ [*[-2.0 - int(shift)] * 3, 1]
+    assert np.allclose(record["origin"], first[:3]) and record["first_eV"] > 1000
+    turned = renderer.render(Scene(replace(specimen, name="other")), view(32))  # another specimen, another frame
+    assert turned is not None and turned.primary is not None and turned.primary.shape == (32, 32)
+    assert renderer.render(Scene(specimen), camera, lambda: True) is None
+
+
+def test_a_cancel_while_deepdrr_renders_gives_nothing_and_the_next_view_works(
+    installed: Path, ball: tuple[Specimen, np.ndarray, float]
+) -> None:
+    renderer = make_renderer("deepdrr")
+    assert isinstance(renderer, DeepDrrRenderer)
+
+    class Own:
+        cuts, name = HU_CUTS, "own"
+
+        def __init__(self) -> None:
+            self.projection = make_renderer().render(Scene(ball[0]), view())
+
+        def render(self, *_: object) -> object:
+            return self.projection
+
+    renderer._own = Own()
+    assert renderer.render(Scene(ball[0]), view(), lambda: True) is None
+    found = renderer.render(Scene(ball[0]), view())
+    assert found is not None and found.primary is not None
+
+
+def test_data_set_has_our_labels_and_landmarks(
+    installed: Path, hip_phantom: CaseFiles, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    case = ["--ct", str(hip_phantom.ct), "--labels", str(hip_phantom.labels), "--landmarks", str(hip_phantom.landmarks)]
+    options = ["simulate", *case, "--count", "2", "--image-size", "32", "--workers", "1"]
+    sets = {}
+    for renderer in ("own", "deepdrr"):
+        out = tmp_path / renderer
+        assert main([*options, "--out", str(out), "--renderer", renderer]) == 0
+        sets[renderer] = XrayDataset(out)
+    header = json.loads((tmp_path / "deepdrr" / "dataset.json").read_text(encoding="utf-8"))
+    assert header["configuration"]["renderer"] == f"deepdrr-1.2.2+{make_renderer().name}"
+    for index in range(2):
+        own, other = sets["own"][index], sets["deepdrr"][index]
+        assert np.array_equal(own.mask, other.mask) and np.array_equal(own.landmarks, other.landmarks, equal_nan=True)
+    capsys.readouterr()
+    bad = [*options, "--out", str(tmp_path / "bad"), "--renderer", "deepdrr", "--level", "naive"]
+    assert main(bad) == 2
+    assert "makes the realistic level alone, found level 'naive'" in capsys.readouterr().err
+    assert not (tmp_path / "bad").exists()
+
+
+# --- environment and doctor -------------------------------------------------------------------------------------------------------------
+
+
+def doctor_line(capsys: pytest.CaptureFixture) -> str:
+    capsys.readouterr()
+    main(["doctor"])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("DeepDRR: "))
+    return line.removeprefix("DeepDRR: ")
+
+
+def test_states(installed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    assert doctor_line(capsys) == "1.2.2 works on Fake GPU; a displacement of one voxel is corrected."
+    with monkeypatch.context() as patch:
+        patch.setenv("FAKE_CUDA", "none")
+        assert environment.state().kind == "no CUDA"
+        assert doctor_line(capsys).startswith("No CUDA device was found (cudaErrorNoDevice")
+    with monkeypatch.context() as patch:
+        patch.setenv("FAKE_IMPORT", "fails")
+        assert environment.state().kind == "broken"
+        assert doctor_line(capsys) == "Importing deepdrr failed: libEGL.so.1 is missing."
+    with monkeypatch.context() as patch:
+        for name in ("CUDA_PATH", "CUDA_HOME", "PATH"):
+            patch.setenv(name, "")
+        assert "nvcc was not found" in environment.state().sentence
+    with monkeypatch.context() as patch:
+        patch.setenv(environment.VARIABLE, sys.executable)  # has no DeepDRR
+        assert environment.state().kind == "broken" and "deepdrr is not installed" in environment.state().sentence
+    monkeypatch.delenv(environment.VARIABLE)
+    assert environment.state().kind == "no CUDA" and "this machine has no CUDA" in doctor_line(capsys)
+    monkeypatch.setattr(environment, "driver_cuda", lambda: (12, 4))
+    assert environment.state().kind == "missing" and "--install-deepdrr" in doctor_line(capsys)
+
+
+def test_without_environment_the_renderer_says_what_to_do(monkeypatch: pytest.MonkeyPatch, hip_phantom: CaseFiles, tmp_path: Path) -> None:
+    job = ShardJob(tmp_path / "data", load_task("hip"), (hip_phantom,), ViewSettings(image_size=32), 0, 1, renderer="deepdrr")
+    with pytest.raises(SyntheXError, match=r"no CUDA .* use --renderer own\.$"):
+        job.header()
+    monkeypatch.setattr(environment, "driver_cuda", lambda: (12, 4))
+    with pytest.raises(SyntheXError, match="not installed: run 'synthex doctor --install-deepdrr'"):
+        make_renderer("deepdrr")
+
+
+@pytest.mark.parametrize(
+    ("cuda", "extra"), [((11, 8), "deepdrr[cuda11x]==1.2.2"), ((12, 4), "deepdrr[cuda12x]==1.2.2"), ((13, 0), "deepdrr[cuda12x]==1.2.2")]
+)
+def test_cupy_follows_the_driver(cuda: tuple[int, int], extra: str) -> None:
+    assert environment.requirements(cuda) == (extra, "numpy<2", "cuda-python<13")
+
+
+def test_an_old_driver_is_told() -> None:
+    with pytest.raises(SyntheXError, match=r"CUDA 11\.2 or later, found 10\.2"):
+        environment.requirements((10, 2))
+
+
+def fake_pip(command: list[object], log: Path, fails: str = "") -> int:
+    """Makes what venv and pip would; fails at the named one."""
+    if "venv" in command:
+        python = environment._python_in(Path(str(command[-1])))
+        python.parent.mkdir(parents=True)
+        python.write_text("", encoding="utf-8")
+    step = "venv" if "venv" in command else "pip"
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"ERROR: No matching distribution for {command[-1]}.\n" if step == fails else "fine\n")
+    return int(step == fails)
+
+
+def test_install(monkeypatch: pytest.MonkeyPatch, own_cache: Path, capsys: pytest.CaptureFixture) -> None:
+    commands: list[list[str]] = []
+    fails = ""
+
+    def run(command: list[object], log: Path) -> int:
+        commands.append([str(part) for part in command])
+        if fails == "interrupt":
+            raise KeyboardInterrupt
+        return fake_pip(command, log, fails)
+
+    monkeypatch.setattr(environment, "run_command", run)
+    monkeypatch.setattr(environment, "base_python", lambda: Path(sys.executable))
+    assert main(["doctor", "--install-deepdrr", "--yes"]) == 2
+    assert "DeepDRR is not installed: this machine has no CUDA" in capsys.readouterr().err and not commands
+    monkeypatch.setattr(environment, "driver_cuda", lambda: (12, 4))
+    monkeypatch.setattr("builtins.input", lambda _: "n")
+    assert main(["doctor", "--install-deepdrr"]) == 1 and not commands
+    for fails, status, expected in (("pip", 2, "pip could not install DeepDRR: No matching"), ("interrupt", 130, "interrupted")):
+        assert main(["doctor", "--install-deepdrr", "--yes"]) == status
+        assert expected in capsys.readouterr().err
+        assert [path for path in own_cache.rglob("*") if path.name != "deepdrr"] == []
+    fails = ""
+    environment.install(lambda _: None)
+    assert environment.environment_python() == environment._python_in(environment.environment_folder())
+    assert [path.name for path in (own_cache / "deepdrr").iterdir()] == ["environment"]
+    assert commands[-1][-3:] == ["deepdrr[cuda12x]==1.2.2", "numpy<2", "cuda-python<13"]
+    fails = "venv"  # a failure leaves the environment that was there
+    with pytest.raises(SyntheXError, match="Cannot make an environment"):
+        environment.install(lambda _: None)
+    assert [path.name for path in (own_cache / "deepdrr").iterdir()] == ["environment"]
+    assert environment.state().kind == "broken"  # an empty file is no Python
+
+
+def test_driver_version_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.undo()
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho '| NVIDIA-SMI 550.1   Driver Version: 550.1   CUDA Version: 12.4 |'\n", encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path) + os.pathsep + os.environ["PATH"])
+    assert environment.driver_cuda() == (12, 4)
+    tool.unlink()
+    assert environment.driver_cuda() is None or environment.driver_cuda() >= (11, 0)
+
+
+def test_a_scene_with_tools_is_refused(stand_in: Path, ball: tuple[Specimen, np.ndarray, float]) -> None:
+    test = self_test.SelfTest("1.2.2", "Stand-in GPU", (0, 0, 0), 0, 1)
+
+    class WithTools:
+        specimen, tools = ball[0], ("wire",)
+
+    with pytest.raises(SyntheXError, match="shows the CT alone"):
+        DeepDrrRenderer(make_renderer("own"), stand_in, test, spectrum()).render(WithTools(), view())
