@@ -26,7 +26,7 @@ from SyntheXLib.rendering.deepdrr.volume import density_volume
 from SyntheXLib.rendering.projection import HU_CUTS
 from SyntheXLib.rendering.realistic import Exposure
 from SyntheXLib.rendering.renderer import make_renderer
-from SyntheXLib.scene.c_arm import CArm, Camera
+from SyntheXLib.scene.c_arm import Camera, CArm
 from SyntheXLib.scene.case_files import CaseFiles
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.scene import Scene
@@ -381,7 +381,10 @@ def test_install(monkeypatch: pytest.MonkeyPatch, own_cache: Path, capsys: pytes
     monkeypatch.setattr(environment, "driver_cuda", lambda: (12, 4))
     monkeypatch.setattr("builtins.input", lambda _: "n")
     assert main(["doctor", "--install-deepdrr"]) == 1 and not commands
-    for fails, status, expected in (("pip", 2, "pip could not install DeepDRR: No matching"), ("interrupt", 130, "interrupted")):
+    for fails, status, expected in (  # noqa: B007 - `run` reads it
+        ("pip", 2, "pip could not install DeepDRR: No matching"),
+        ("interrupt", 130, "interrupted"),
+    ):
         assert main(["doctor", "--install-deepdrr", "--yes"]) == status
         assert expected in capsys.readouterr().err
         assert [path for path in own_cache.rglob("*") if path.name != "deepdrr"] == []

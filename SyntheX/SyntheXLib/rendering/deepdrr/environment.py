@@ -183,8 +183,10 @@ def install(say: Callable[[str], None] = print) -> None:
     """
     (base, packages), folder = install_plan(), environment_folder()
     # Built beside its place and moved there when it is whole; only the scripts in its bin folder, which are not used, keep the old path.
-    part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{name}") for name in ("part", "old"))
+    part, old = (folder.with_name(f".{folder.name}.{name}") for name in ("part", "old"))
     with disk_errors(folder):
+        for leftover in (part, old):  # of a run that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
         try:
             part.mkdir(parents=True)
             log = part / "install.log"
@@ -192,7 +194,7 @@ def install(say: Callable[[str], None] = print) -> None:
             if run_command([base, "-m", "venv", "--clear", part / "python"], log):
                 raise SyntheXError(f"Cannot make an environment with {base}: {_last_line(log)}.")
             say(f"installing {', '.join(packages)} (some 6 GB) ...")
-            pip = [_python_in(part / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+            pip: list[str | Path] = [_python_in(part / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
             if run_command([*pip, "--progress-bar", "off", *packages], log):
                 raise SyntheXError(f"pip could not install DeepDRR: {_last_line(log)}.")
             if folder.exists():

@@ -6,6 +6,7 @@ Written from our own description of the interface; nothing of DeepDRR's code is 
 import json
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -20,8 +21,8 @@ if os.environ.get("FAKE_IMPORT") == "fails":
 
 
 class Material:
-    known: dict[str, str] = {}
-    made: set[str] = set()
+    known: ClassVar[dict[str, str]] = {}
+    made: ClassVar[set[str]] = set()
 
     @classmethod
     def register_map(cls, mapping: dict[str, str]) -> None:
