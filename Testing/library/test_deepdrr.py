@@ -23,14 +23,17 @@ from SyntheXLib.rendering.deepdrr import environment, protocol, self_test
 from SyntheXLib.rendering.deepdrr.backend import DeepDrrRenderer
 from SyntheXLib.rendering.deepdrr.protocol import DeepDrrProcess
 from SyntheXLib.rendering.deepdrr.volume import density_volume
+from SyntheXLib.rendering.exposure import Exposure
 from SyntheXLib.rendering.projection import HU_CUTS
-from SyntheXLib.rendering.realistic import Exposure
-from SyntheXLib.rendering.renderer import make_renderer
+from SyntheXLib.rendering.realistic import primary_transmission
+from SyntheXLib.rendering.renderer import expose, make_renderer
 from SyntheXLib.scene.c_arm import Camera, CArm
 from SyntheXLib.scene.case_files import CaseFiles
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.scene import Scene
+from SyntheXLib.scene.solids import Cylinder
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.scene.tools import Tool, ToolPart
 from SyntheXLib.simulation.job import ShardJob
 from SyntheXLib.simulation.view import ViewSettings
 from SyntheXLib.tasks.task import load_task
@@ -161,7 +164,7 @@ def test_an_image_that_was_not_written_is_told(
 ) -> None:
     monkeypatch.setenv("STAND_IN", "no image")
     test = self_test.SelfTest("1.2.2", "Stand-in GPU", (0, 0, 0), 0, 1)
-    renderer = DeepDrrRenderer(make_renderer("own"), stand_in, test, spectrum())
+    renderer = DeepDrrRenderer(make_renderer("own"), stand_in, test)
     with pytest.raises(SyntheXError, match="expected to write an image"):
         renderer.render(Scene(ball[0]), view())
     renderer.close()
@@ -178,12 +181,6 @@ def test_the_end_of_the_parent_is_the_end_of_the_child(tmp_path: Path) -> None:
 
 
 # --- volume -----------------------------------------------------------------------------------------------------------------------------
-
-
-def spectrum() -> object:
-    from SyntheXLib.physics.spectrum import Spectrum
-
-    return Spectrum(np.array([50.0, 70.0]), np.array([0.5, 0.5]))
 
 
 def test_every_voxel_attenuates_at_the_cts_energy_as_its_hu_say() -> None:
@@ -230,17 +227,14 @@ def test_the_primary_beam_is_in_place_and_agrees_with_ours(
     monkeypatch.setenv("FAKE_SHIFT", shift)
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log.json"))
     specimen, camera, exposure = ball[0], view(), Exposure(kvp=80)
-    renderer = make_renderer("deepdrr", exposure=exposure)
+    renderer = make_renderer("deepdrr")
+    expose(renderer, exposure)
     assert renderer.name == f"deepdrr-1.2.2+{make_renderer().name}"
     projection, own = renderer.render(Scene(specimen), camera), make_renderer().render(Scene(specimen), camera)
     assert projection is not None and own is not None and projection.primary is not None
     for name in ("path_length", "hu_integral", "label_bits"):
         assert np.array_equal(getattr(projection, name), getattr(own, name))
-    from SyntheXLib.physics.spectrum import tube_spectrum
-    from SyntheXLib.rendering.realistic import _primary
-
-    densities = exposure.decomposition.area_densities(own.path_length, own.hu_integral)
-    expected = _primary(densities, tube_spectrum(80).binned(16), exposure.detector)[0]
+    expected = primary_transmission(own, exposure)
     assert projection.primary.dtype == np.float32 and projection.primary.shape == camera.shape
     assert np.abs(projection.primary - expected).mean() < 0.01  # a voxel's displacement makes it four times as much
     assert abs(projection.primary.max() - 1) < 1e-3
@@ -411,11 +405,12 @@ def test_driver_version_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert environment.driver_cuda() is None or environment.driver_cuda() >= (11, 0)
 
 
-def test_a_scene_with_tools_is_refused(stand_in: Path, ball: tuple[Specimen, np.ndarray, float]) -> None:
-    test = self_test.SelfTest("1.2.2", "Stand-in GPU", (0, 0, 0), 0, 1)
-
-    class WithTools:
-        specimen, tools = ball[0], ("wire",)
-
-    with pytest.raises(SyntheXError, match="shows the CT alone"):
-        DeepDrrRenderer(make_renderer("own"), stand_in, test, spectrum()).render(WithTools(), view())
+def test_tools_are_cut_into_the_image_by_our_own_caster(installed: Path, ball: tuple[Specimen, np.ndarray, float]) -> None:
+    wire = Tool("wire", (ToolPart("wire", Cylinder(1.5, -40, 40), "steel_316l"),))
+    renderer, camera, exposure = make_renderer("deepdrr"), view(), Exposure()
+    bare, with_tool = (renderer.render(Scene(ball[0], tools), camera) for tools in ((), (wire,)))
+    assert bare is not None and with_tool is not None and bare.primary is not None and with_tool.primary is not None
+    hit = with_tool.tool_path["steel_316l"] > 0
+    assert 20 < hit.sum() < 400 and np.array_equal(bare.primary[~hit], with_tool.primary[~hit])
+    expected = primary_transmission(with_tool, exposure) / primary_transmission(replace(bare, primary=None), exposure)
+    assert np.allclose(with_tool.primary[hit], (bare.primary * expected)[hit]) and expected[hit].max() < 1

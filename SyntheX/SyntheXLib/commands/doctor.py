@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
             state, missing = f"broken: {error}", True
         print(f"  {package:15s} {state:15s} {purpose}")
     print(f"ray caster: {_ray_caster()}")
+    print(f"CUDA ray caster: {_cuda_ray_caster()}")
     print(f"torch devices: {_torch_devices()}")
     print(f"DeepDRR: {_deepdrr()}")
     if missing:
@@ -67,6 +68,12 @@ def _ray_caster() -> str:
 
     renderer = make_renderer()
     return f"{renderer.name}" + (" (slow: install llvmlite)" if renderer.name == "reference" else "")
+
+
+def _cuda_ray_caster() -> str:
+    from SyntheXLib.rendering.cuda import cuda_state
+
+    return cuda_state()
 
 
 def _torch_devices() -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from SyntheXLib.commands.cases import add_case_options, cases_of
 from SyntheXLib.commands.progress import progress_bar
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.rendering.renderer import RENDERERS
 
 
 def add(commands: Any) -> None:
@@ -27,6 +28,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default: 0)")
     parser.add_argument("--image-size", type=int, metavar="PX", help="pixels a side (default: the task's)")
     parser.add_argument("--level", default="realistic", help="realism level: naive, heuristic or realistic (default: realistic)")
+    parser.add_argument(
+        "--poisson-photons",
+        type=float,
+        metavar="N",
+        help="photons a pixel of the open beam at the naive and heuristic levels (default: no noise)",
+    )
     beam = parser.add_argument_group("exposure (realistic level)")
     beam.add_argument("--kvp", type=float, default=90.0, metavar="KV", help="tube voltage, 40 to 150 kV (default: 90)")
     beam.add_argument("--aluminium", type=float, default=4.0, metavar="MM", help="aluminium filtration, mm (default: 4)")
@@ -37,7 +44,7 @@ def add(commands: Any) -> None:
     beam.add_argument("--no-grid", action="store_true", help="take the anti-scatter grid out of the beam")
     run_options = parser.add_argument_group("running and storage")
     run_options.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
-    run_options.add_argument("--renderer", default="own", help="own (or its kinds cpu and reference), or deepdrr (default: own)")
+    run_options.add_argument("--renderer", default="own", help=f"{', '.join(RENDERERS)}; own and auto are the same (default: own)")
     run_options.add_argument("--shard-size", type=int, default=50, metavar="N", help="images a file (default: 50)")
     run_options.add_argument("--dtype", default="float32", help="type of the stored images: float32 or float16 (default: float32)")
     parser.set_defaults(run=run)
@@ -56,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     exposure = Exposure(options.kvp, options.aluminium, options.copper, options.dose)
     if options.no_grid:
         exposure = replace(exposure, grid=None)
-    settings = ViewSettings(options.level, exposure, options.image_size, options.dtype)
+    settings = ViewSettings(options.level, exposure, options.image_size, options.dtype, options.poisson_photons)
     task = load_task(options.task)
     if (options.out / HEADER_FILE).exists() and not options.resume:
         raise SyntheXError(f"{options.out} already holds a data set: add --resume to go on with it, or choose another folder.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from SyntheXLib.errors import SyntheXError
@@ -13,7 +13,7 @@ from SyntheXLib.scene.scene import Scene
 from SyntheXLib.tasks.task import nearest
 
 if TYPE_CHECKING:
-    from SyntheXLib.rendering.realistic import Exposure
+    from SyntheXLib.rendering.exposure import Exposure
 
 
 class Renderer(Protocol):
@@ -23,7 +23,15 @@ class Renderer(Protocol):
     def name(self) -> str:
         """Backend and kernel variant; identical bytes hold for one name."""
 
-    def render(self, scene: Scene, camera: Camera, cancelled: Callable[[], bool] | None = None) -> Projection | None:
+    def render(
+        self,
+        scene: Scene,
+        camera: Camera,
+        cancelled: Callable[[], bool] | None = None,
+        *,
+        label_paths: bool = False,
+        plane_step: int = 1,
+    ) -> Projection | None:
         """Cast one ray through the centre of every pixel.
 
         Parameters
@@ -31,19 +39,44 @@ class Renderer(Protocol):
         scene
             What stands in the beam.
         camera
-            The view.
+            The view; ``camera.region(...)`` renders a part of it.
         cancelled
             Asked between chunks; once true, the work ends soon and the result is None.
+        label_paths
+            Whether to measure the path through every structure too, which takes longer.
+        plane_step
+            Look at every plane of voxels, or at every second (2) and so on for a quick preview.
 
         Returns
         -------
         Projection or None
-            Path lengths (mm), HU integrals (HU x mm) and label bits.
+            Path lengths (mm), HU integrals (HU x mm) and label bits; where tools stand in the beam they replace what the CT shows.
         """
 
 
-RENDERERS = ("auto", "own", "cpu", "reference", "deepdrr")
-# What to render with when a renderer yields an image alone.
+def render_views(
+    renderer: Renderer, scene: Scene, cameras: Sequence[Camera], cancelled: Callable[[], bool] | None = None
+) -> Iterator[Projection]:
+    """Projections of a scene from many views, in order; a backend that renders many at once (``render_batch``) is given them all.
+
+    Ends early once `cancelled` says so.
+    """
+    batch = getattr(renderer, "render_batch", None)
+    if batch is not None:
+        for projection in batch(scene, cameras):
+            if cancelled is not None and cancelled():
+                return
+            yield projection
+        return
+    for camera in cameras:
+        projection = renderer.render(scene, camera, cancelled)
+        if projection is None:
+            return
+        yield projection
+
+
+RENDERERS = ("auto", "own", "cpu", "cuda", "reference", "deepdrr")
+# What yields an image alone.
 _IMAGE_ONLY = ("deepdrr",)
 
 
@@ -59,10 +92,17 @@ def check_level(name: str, level: str) -> None:
         raise SyntheXError(f"Renderer '{name}' makes the realistic level alone, found level '{level}': use --renderer own.")
 
 
-def make_renderer(
-    name: str = "auto", cuts: Sequence[float] = HU_CUTS, threads: int | None = None, exposure: Exposure | None = None
-) -> Renderer:
+def expose(renderer: Renderer, exposure: Exposure) -> None:
+    """Tell a renderer that makes the image itself the exposure of the next views; what the others yield does not depend on it."""
+    tell = getattr(renderer, "expose", None)
+    if tell is not None:
+        tell(exposure)
+
+
+def make_renderer(name: str = "auto", cuts: Sequence[float] = HU_CUTS, threads: int | None = None) -> Renderer:
     """The renderer of that name; ``auto`` (or ``own``) takes the compiled one where llvmlite is installed, else the numpy reference.
+
+    It never takes ``cuda``: the bytes of a data set would depend on whether the machine has a GPU.
 
     Parameters
     ----------
@@ -72,20 +112,22 @@ def make_renderer(
         Limits of the HU classes, rising.
     threads
         Cores to use; None takes all.
-    exposure
-        Beam, detector and materials for ``deepdrr``, which makes the image itself; None takes the defaults.
 
     Raises
     ------
     SyntheXError
-        When the name is unknown, or its package or environment is missing.
+        When the name is unknown, its package or environment is missing, or it needs a GPU that is not there.
     """
     from SyntheXLib.rendering.reference import ReferenceRenderer
 
     if name not in RENDERERS:
         raise SyntheXError(f"Unknown renderer '{name}': expected one of {', '.join(RENDERERS)}{nearest(name, RENDERERS)}.")
     if name == "deepdrr":
-        return _deepdrr(cuts, threads, exposure)
+        return _deepdrr(cuts, threads)
+    if name == "cuda":
+        from SyntheXLib.rendering.cuda import CudaRenderer
+
+        return CudaRenderer(cuts)
     compiled = importlib.util.find_spec("llvmlite") is not None
     if name == "cpu" and not compiled:
         raise SyntheXError("Renderer 'cpu' needs the package llvmlite, which is not installed: install it or use 'reference'.")
@@ -96,14 +138,9 @@ def make_renderer(
     return CpuRenderer(cuts, threads)
 
 
-def _deepdrr(cuts: Sequence[float], threads: int | None, exposure: Exposure | None) -> Renderer:
-    from SyntheXLib.physics.spectrum import Spectrum, tube_spectrum
+def _deepdrr(cuts: Sequence[float], threads: int | None) -> Renderer:
     from SyntheXLib.rendering.deepdrr.backend import DeepDrrRenderer
     from SyntheXLib.rendering.deepdrr.environment import ready
-    from SyntheXLib.rendering.realistic import Exposure
 
     python, test = ready()
-    exposure = exposure or Exposure()
-    beam = tube_spectrum(exposure.kvp, exposure.aluminium_mm, exposure.copper_mm)
-    absorbed = Spectrum(beam.energy_kev, beam.photons * exposure.detector.absorption(beam.energy_kev))
-    return DeepDrrRenderer(make_renderer("auto", cuts, threads), python, test, absorbed, exposure.decomposition)
+    return DeepDrrRenderer(make_renderer("auto", cuts, threads), python, test)

@@ -74,7 +74,7 @@ class ShardJob:
         return DatasetHeader(
             task=self.task,
             specimens=tuple(_describe(case) for case in self.cases),
-            configuration=self.settings.describe(self.task, make_renderer(self.renderer, exposure=self.settings.exposure)),
+            configuration=self.settings.describe(self.task, make_renderer(self.renderer)),
             seed=self.seed,
             count=self.count,
             shard_size=self.shard_size,
@@ -159,7 +159,7 @@ class ShardMaker:
         specimen, isocenter = self._case(number)
         # A renderer keeps its prepared volume, so each specimen has its own.
         if number not in self._renderers:
-            self._renderers[number] = make_renderer(self.job.renderer, threads=self._threads, exposure=self.job.settings.exposure)
+            self._renderers[number] = make_renderer(self.job.renderer, threads=self._threads)
         return make_view(specimen, isocenter, self.job.task, self.job.settings, self._renderers[number], self.job.seed, index)
 
     def _case(self, number: int) -> tuple[Specimen, np.ndarray]:

@@ -13,11 +13,12 @@ import numpy as np
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.decomposition import Decomposition
-from SyntheXLib.physics.spectrum import Spectrum
 from SyntheXLib.rendering.deepdrr.protocol import DeepDrrProcess
 from SyntheXLib.rendering.deepdrr.self_test import SelfTest
 from SyntheXLib.rendering.deepdrr.volume import density_volume
+from SyntheXLib.rendering.exposure import Exposure
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
+from SyntheXLib.rendering.realistic import primary_transmission
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
@@ -38,10 +39,8 @@ class DeepDrrRenderer:
         Interpreter of the environment that holds DeepDRR.
     test
         What its self-test found.
-    spectrum
-        What the detector absorbs of the open beam: photons by energy, times the detector's absorption.
-    decomposition
-        What the HU classes are made of.
+    exposure
+        Beam, detector and materials; None takes the defaults.
     """
 
     def __init__(
@@ -49,19 +48,21 @@ class DeepDrrRenderer:
         own: Any,
         python: Path,
         test: SelfTest,
-        spectrum: Spectrum,
-        decomposition: Decomposition | None = None,
+        exposure: Exposure | None = None,
     ) -> None:
-        self._own, self._python, self._test, self._spectrum = own, python, test, spectrum
-        self._decomposition = decomposition or Decomposition()
+        self._own, self._python, self._test, self._exposure = own, python, test, exposure or Exposure()
         self._process: DeepDrrProcess | None = None
-        self._specimen: Specimen | None = None
+        self._loaded: tuple[Specimen, Decomposition] | None = None
         self._key = ""
 
     @property
     def name(self) -> str:
         """Version of DeepDRR, and the ray caster beside it."""
         return f"deepdrr-{self._test.deepdrr}+{self._own.name}"
+
+    def expose(self, exposure: Exposure) -> None:
+        """Set beam, detector and materials of the next views."""
+        self._exposure = exposure
 
     def render(
         self,
@@ -77,23 +78,23 @@ class DeepDrrRenderer:
         Raises
         ------
         SyntheXError
-            When DeepDRR fails, or the scene holds more than the CT.
+            When DeepDRR fails.
         """
-        if getattr(scene, "tools", None) or getattr(scene, "parts", None):
-            # Two volumes replace each other's whole boxes in 1.2.2, so DeepDRR is given the CT alone.
-            raise SyntheXError("Renderer 'deepdrr' shows the CT alone, found a scene with tools or moved parts: use --renderer own.")
         options: dict[str, Any] = {"label_paths": True} if label_paths else {}
         if plane_step != 1:
             options["plane_step"] = plane_step
         projection: Projection | None = self._own.render(scene, camera, cancelled, **options)
         if projection is None:
             return None
-        process = self._loaded(scene.specimen)
+        exposure = self._exposure
+        process = self._with_volume(scene.specimen, exposure.decomposition)
+        # DeepDRR gives the energy per photon; a detector that absorbs only some photons sees the energy of those.
+        photons = exposure.spectrum.photons * exposure.detector.absorption(exposure.spectrum.energy_kev)
         done = process.request(
             "render",
             cancelled,
             key=self._key,
-            spectrum=np.stack([self._spectrum.energy_kev, self._spectrum.photons], 1).tolist(),
+            spectrum=np.stack([exposure.spectrum.energy_kev, photons], 1).tolist(),
             world_to_camera=camera.world_to_camera.tolist(),
             intrinsics=camera.intrinsics.tolist(),
             shape=list(camera.shape),
@@ -105,29 +106,39 @@ class DeepDrrRenderer:
         primary = process.load(f"image-{self._key}.npy")
         if primary.shape != camera.shape or not np.isfinite(primary).all():
             raise SyntheXError(f"DeepDRR was expected to give finite values of shape {camera.shape}, found {primary.shape} or others.")
-        return replace(projection, primary=primary.astype(np.float32, copy=False))
+        primary = primary.astype(np.float32, copy=False)
+        if scene.tools:
+            # Two volumes replace each other's whole boxes in 1.2.2, and the CT's grid is coarse for a wire: DeepDRR is given the CT alone,
+            # and what the tools change is our own caster's.
+            bare = self._own.render(Scene(scene.specimen), camera, cancelled)
+            if bare is None:
+                return None
+            without = primary_transmission(bare, exposure)
+            primary = primary * (primary_transmission(projection, exposure) / np.maximum(without, np.float32(1e-30)))
+        return replace(projection, primary=primary)
 
     def close(self) -> None:
         """End the process, which the renderers of one interpreter share."""
         if self._process is not None:
             self._process.close()
-        self._process = self._specimen = None
+        self._process = self._loaded = None
 
-    def _loaded(self, specimen: Specimen) -> DeepDrrProcess:
+    def _with_volume(self, specimen: Specimen, decomposition: Decomposition) -> DeepDrrProcess:
         """The process with the specimen's volume in it."""
-        if self._process is not None and self._process.alive and self._specimen is specimen:
+        loaded = self._loaded is not None and self._loaded[0] is specimen and self._loaded[1] == decomposition
+        if self._process is not None and self._process.alive and loaded:
             return self._process
         process = _processes.get(self._python)
         if process is None or not process.alive:
             process = DeepDrrProcess(self._python)
             self._check(process)
             _processes[self._python] = process
-        if self._process is process and self._specimen is not None:
+        if self._process is process and self._loaded is not None:
             process.request("forget", key=self._key)
             for file in (f"density-{self._key}.npy", f"labels-{self._key}.npy"):
                 process.remove(file)
         self._key = str(next(_KEYS))
-        volume = density_volume(specimen.hu, getattr(self._own, "cuts", HU_CUTS), self._decomposition)
+        volume = density_volume(specimen.hu, getattr(self._own, "cuts", HU_CUTS), decomposition)
         process.request(
             "volume",
             key=self._key,
@@ -138,7 +149,7 @@ class DeepDrrRenderer:
             ijk_to_ras=specimen.ijk_to_ras.tolist(),
             shift=self._test.shift,
         )
-        self._process, self._specimen = process, specimen
+        self._process, self._loaded = process, (specimen, decomposition)
         return process
 
     def _check(self, process: DeepDrrProcess) -> None:
