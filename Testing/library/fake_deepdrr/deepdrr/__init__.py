@@ -5,6 +5,7 @@ Written from our own description of the interface; nothing of DeepDRR's code is 
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,6 +35,14 @@ class Material:
             cls.made.add(cls.known[name])
         elif cls.known.get(name) not in cls.made:
             raise AttributeError(f"Material '{name}' not found")
+
+
+def coefficient(name: str, energy: float) -> float:
+    """cm2/g; mixtures of soft tissue and cortical bone tell their shares by their calcium."""
+    if name in materials():
+        return float(mass_attenuation(name, energy))
+    calcium = float(re.search(r"Ca([0-9.]+)", Material.known[name])[1]) / 0.225
+    return float((1 - calcium) * mass_attenuation("soft_tissue", energy) + calcium * mass_attenuation("cortical_bone", energy))
 
 
 class Volume:
@@ -84,6 +93,6 @@ class Projector:
         for energy, photons in self.spectrum / [1000, self.spectrum[:, 1].sum()]:
             exponent = np.zeros_like(image)
             for name, density in zip(self.volume.names, area, strict=True):
-                exponent += mass_attenuation(name if name in materials() else "cortical_bone", energy) * density
+                exponent += coefficient(name, energy) * density
             image += photons * energy * np.exp(-exponent)
         return image.astype(np.float32)
