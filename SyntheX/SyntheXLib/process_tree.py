@@ -17,8 +17,11 @@ def start(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any
 
 
 def end(process: subprocess.Popen[Any]) -> None:
-    """Kill a process that `start` started, with its children, and wait for it."""
-    if process.poll() is None:
+    """Kill a process that `start` started, with its children, and wait for it.
+
+    Children of one that has ended by itself are found as long as nobody has asked for its status; later its number may be another's.
+    """
+    if process.returncode is None:
         if os.name == "posix":
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -26,6 +29,14 @@ def end(process: subprocess.Popen[Any]) -> None:
             subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)
         process.kill()
     process.wait()
+
+
+def has_ended(process: subprocess.Popen[Any]) -> bool:
+    """Whether a process has ended, its status left untouched where the system can tell so, for `end`."""
+    if process.returncode is None and hasattr(os, "waitid"):
+        with suppress(ChildProcessError):
+            return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return process.poll() is not None
 
 
 def foreign_environment() -> Mapping[str, str]:

@@ -15,6 +15,10 @@ for line in sys.stdin:
     ok: dict[str, object] = {}
     if request["do"] == "hello":
         ok = {"protocol": 99 if mode == "protocol" else 1, "deepdrr": "1.2.2", "device": "Stand-in GPU", "problem": None}
+    elif mode == "orphan":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+        Path(os.environ["STAND_IN_PIDS"]).write_text(str(child.pid), encoding="utf-8")
+        os._exit(4)
     elif mode == "crash":
         print("CUDA ran out of memory.", file=sys.stderr)
         os._exit(3)

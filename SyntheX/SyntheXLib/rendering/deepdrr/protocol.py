@@ -95,7 +95,7 @@ class DeepDrrProcess:
     @property
     def alive(self) -> bool:
         """Whether it can be asked."""
-        return self._finalizer.alive and self._process.poll() is None
+        return self._finalizer.alive and not process_tree.has_ended(self._process)
 
     def request(self, do: str, cancelled: Callable[[], bool] | None = None, **fields: Any) -> dict[str, Any] | None:
         """Ask, and wait for the answer.
@@ -127,6 +127,9 @@ class DeepDrrProcess:
             try:
                 line = self._replies.get(timeout=0.05)
             except Empty:
+                # Its children may still hold its output open, so that the end of file does not come.
+                if process_tree.has_ended(self._process) and self._replies.empty():
+                    raise self._ended(do) from None
                 if time.monotonic() > deadline:
                     self.close()
                     raise SyntheXError(f"DeepDRR's process did not answer '{do}' within {TIME_LIMITS[do]:g} s and was ended.") from None
@@ -164,13 +167,7 @@ class DeepDrrProcess:
 
     def _answer(self, line: str, do: str) -> dict[str, Any]:
         if not line:  # end of file
-            errors = (self.folder / "errors.txt").read_text(encoding="utf-8", errors="replace").strip()
-            with suppress(subprocess.TimeoutExpired):  # it has closed its output and is about to end
-                self._process.wait(5)
-            status = self._process.poll()
-            self.close()
-            reason = f": {errors.splitlines()[-1][:300].rstrip('.')}" if errors else ""
-            raise SyntheXError(f"DeepDRR's process ended during '{do}' (exit status {status}){reason}.")
+            raise self._ended(do)
         try:
             reply = json.loads(line)
             if reply["id"] == self._number:
@@ -181,6 +178,15 @@ class DeepDrrProcess:
             pass
         self.close()
         raise SyntheXError(f"DeepDRR's process was expected to answer '{do}' with JSON, found '{line.strip()[:80]}'.")
+
+    def _ended(self, do: str) -> SyntheXError:
+        deadline = time.monotonic() + 5
+        while not process_tree.has_ended(self._process) and time.monotonic() < deadline:  # it has closed its output and is about to end
+            time.sleep(0.01)
+        errors = (self.folder / "errors.txt").read_text(encoding="utf-8", errors="replace").strip()
+        self.close()
+        reason = f": {errors.splitlines()[-1][:300].rstrip('.')}" if errors else ""
+        return SyntheXError(f"DeepDRR's process ended during '{do}' (exit status {self._process.returncode}){reason}.")
 
 
 def _read(stream: IO[str], replies: SimpleQueue[str]) -> None:
