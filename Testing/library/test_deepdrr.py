@@ -1,13 +1,9 @@
 """DeepDRR as a renderer: protocol, self-test and environment, with stand-ins for the child process and for the package."""
 
-import gc
-import importlib.util
 import json
 import os
 import sys
 import time
-import venv
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,55 +30,10 @@ from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.solids import Cylinder
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.scene.tools import Tool, ToolPart
-from SyntheXLib.simulation.job import ShardJob
-from SyntheXLib.simulation.view import ViewSettings
 from SyntheXLib.tasks.task import load_task
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins rely on POSIX")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Nobody's cache, no GPU, and a temporary folder that must be empty in the end."""
-    folder, temporary = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("temporary")
-    monkeypatch.setenv("SYNTHEX_CACHE", str(folder))
-    monkeypatch.delenv(environment.VARIABLE, raising=False)
-    monkeypatch.setattr(environment, "driver_cuda", lambda: None)
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    yield folder
-    gc.collect()
-    assert list(temporary.iterdir()) == []
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(protocol, "CHILD", HERE / "deepdrr_stand_in.py")
-    return Path(sys.executable)
-
-
-@pytest.fixture(scope="session")
-def fake_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment in which the stand-in for the package deepdrr is installed."""
-    folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=False, symlinks=True)
-    (packages,) = (folder / "lib").glob("python*/site-packages")
-    spec = importlib.util.find_spec("numpy")
-    assert spec is not None and spec.origin is not None
-    paths = [HERE / "fake_deepdrr", HERE.parents[1] / "SyntheX", Path(spec.origin).parents[1]]
-    (packages / "fake.pth").write_text("\n".join(map(str, paths)), encoding="utf-8")
-    return folder / "bin" / "python"
-
-
-@pytest.fixture
-def installed(fake_python: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    nvcc = tmp_path / "cuda" / "bin" / "nvcc"
-    nvcc.parent.mkdir(parents=True)
-    nvcc.write_text("#!/bin/sh\n", encoding="utf-8")
-    nvcc.chmod(0o755)
-    monkeypatch.setenv("CUDA_PATH", str(tmp_path / "cuda"))
-    monkeypatch.setenv(environment.VARIABLE, str(fake_python))
-    return fake_python
+pytestmark = [pytest.mark.skipif(os.name == "nt", reason="the stand-ins rely on POSIX"), pytest.mark.usefixtures("deepdrr_cache")]
 
 
 def view(size: int = 48) -> Camera:
@@ -105,8 +56,8 @@ def gone(pid: int) -> bool:
 # --- protocol ---------------------------------------------------------------------------------------------------------------------------
 
 
-def test_handshake_and_arrays(stand_in: Path) -> None:
-    process = DeepDrrProcess(stand_in)
+def test_handshake_and_arrays(deepdrr_stand_in: Path) -> None:
+    process = DeepDrrProcess(deepdrr_stand_in)
     assert process.hello["device"] == "Stand-in GPU" and process.alive
     assert process.request("render", shape=[2, 3], image="image.npy") == {}
     assert np.array_equal(process.load("image.npy"), np.ones((2, 3)))
@@ -126,12 +77,12 @@ def test_handshake_and_arrays(stand_in: Path) -> None:
     ],
 )
 def test_failures_are_one_sentence_and_leave_nothing(
-    stand_in: Path, mode: str, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    deepdrr_stand_in: Path, mode: str, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("STAND_IN", mode)
     monkeypatch.setenv("STAND_IN_PIDS", str(tmp_path / "pids"))
     monkeypatch.setitem(protocol.TIME_LIMITS, "render", 0.5 if mode == "hang" else 20.0)
-    process = DeepDrrProcess(stand_in)
+    process = DeepDrrProcess(deepdrr_stand_in)
     with pytest.raises(SyntheXError, match=expected) as caught:
         process.request("render", shape=[2, 2], image="image.npy")
     assert "\n" not in str(caught.value)
@@ -141,18 +92,18 @@ def test_failures_are_one_sentence_and_leave_nothing(
     process.close()
 
 
-def test_a_cancel_ends_the_process_and_its_children(stand_in: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cancel_ends_the_process_and_its_children(deepdrr_stand_in: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STAND_IN", "hang")
     monkeypatch.setenv("STAND_IN_PIDS", str(tmp_path / "pids"))
-    process = DeepDrrProcess(stand_in)
+    process = DeepDrrProcess(deepdrr_stand_in)
     assert process.request("render", lambda: (tmp_path / "pids").exists(), shape=[2, 2], image="image.npy") is None
     assert all(gone(int(pid)) for pid in (tmp_path / "pids").read_text(encoding="utf-8").split())
 
 
-def test_another_protocol_is_told(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_protocol_is_told(deepdrr_stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAND_IN", "protocol")
     with pytest.raises(SyntheXError, match="speaks protocol 99, expected 1"):
-        DeepDrrProcess(stand_in)
+        DeepDrrProcess(deepdrr_stand_in)
 
 
 def test_a_missing_interpreter_is_told(tmp_path: Path) -> None:
@@ -161,11 +112,11 @@ def test_a_missing_interpreter_is_told(tmp_path: Path) -> None:
 
 
 def test_an_image_that_was_not_written_is_told(
-    stand_in: Path, ball: tuple[Specimen, np.ndarray, float], monkeypatch: pytest.MonkeyPatch
+    deepdrr_stand_in: Path, ball: tuple[Specimen, np.ndarray, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STAND_IN", "no image")
     test = self_test.SelfTest("1.2.2", "Stand-in GPU", (0, 0, 0), 0, 1)
-    renderer = DeepDrrRenderer(make_renderer("own"), stand_in, test)
+    renderer = DeepDrrRenderer(make_renderer("own"), deepdrr_stand_in, test)
     with pytest.raises(SyntheXError, match="expected to write an image"):
         renderer.render(Scene(ball[0]), view())
     renderer.close()
@@ -205,25 +156,25 @@ def test_every_voxel_attenuates_at_the_cts_energy_as_its_hu_say() -> None:
 
 @pytest.mark.parametrize(("fake", "found"), [("1", 1), ("0", 0), ("0.5", None), ("2", None)])
 def test_the_displacement_is_measured_and_only_a_known_one_accepted(
-    installed: Path, monkeypatch: pytest.MonkeyPatch, fake: str, found: int | None
+    deepdrr_installed: Path, monkeypatch: pytest.MonkeyPatch, fake: str, found: int | None
 ) -> None:
     monkeypatch.setenv("FAKE_SHIFT", fake)
     if found is None:
         with pytest.raises(SyntheXError, match=rf"0 or 1 voxel along each axis, found \({float(fake):.1f}"):
             environment.ready()
-        assert self_test.stored_test(installed) is None
+        assert self_test.stored_test(deepdrr_installed) is None
         return
     python, test = environment.ready()
-    assert (python, test.shift, test.deepdrr) == (installed, found, "1.2.2")
+    assert (python, test.shift, test.deepdrr) == (deepdrr_installed, found, "1.2.2")
     assert np.allclose(test.displacement, found, atol=0.05) and abs(test.absorption - 1) < 0.03
-    assert self_test.stored_test(installed) == test
+    assert self_test.stored_test(deepdrr_installed) == test
     monkeypatch.setattr(environment, "DeepDrrProcess", None)  # a stored result needs no process
     assert environment.ready() == (python, test)
 
 
 @pytest.mark.parametrize("shift", ["0", "1"])
 def test_the_primary_beam_is_in_place_and_agrees_with_ours(
-    installed: Path, monkeypatch: pytest.MonkeyPatch, ball: tuple[Specimen, np.ndarray, float], shift: str, tmp_path: Path
+    deepdrr_installed: Path, monkeypatch: pytest.MonkeyPatch, ball: tuple[Specimen, np.ndarray, float], shift: str, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("FAKE_SHIFT", shift)
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log.json"))
@@ -251,7 +202,7 @@ def test_the_primary_beam_is_in_place_and_agrees_with_ours(
 
 
 def test_a_cancel_while_deepdrr_renders_gives_nothing_and_the_next_view_works(
-    installed: Path, ball: tuple[Specimen, np.ndarray, float]
+    deepdrr_installed: Path, ball: tuple[Specimen, np.ndarray, float]
 ) -> None:
     renderer = make_renderer("deepdrr")
     assert isinstance(renderer, DeepDrrRenderer)
@@ -272,7 +223,7 @@ def test_a_cancel_while_deepdrr_renders_gives_nothing_and_the_next_view_works(
 
 
 def test_data_set_has_our_labels_and_landmarks(
-    installed: Path, hip_phantom: CaseFiles, tmp_path: Path, capsys: pytest.CaptureFixture
+    deepdrr_installed: Path, hip_phantom: CaseFiles, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     case = ["--ct", str(hip_phantom.ct), "--labels", str(hip_phantom.labels), "--landmarks", str(hip_phantom.landmarks)]
     options = ["simulate", *case, "--count", "2", "--image-size", "32", "--workers", "1"]
@@ -295,120 +246,7 @@ def test_data_set_has_our_labels_and_landmarks(
     assert not (tmp_path / "bad").exists()
 
 
-# --- environment and doctor -------------------------------------------------------------------------------------------------------------
-
-
-def doctor_line(capsys: pytest.CaptureFixture) -> str:
-    capsys.readouterr()
-    main(["doctor"])
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("DeepDRR: "))
-    return line.removeprefix("DeepDRR: ")
-
-
-def test_states(installed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    assert doctor_line(capsys) == "1.2.2 works on Fake GPU; a displacement of one voxel is corrected."
-    with monkeypatch.context() as patch:
-        patch.setenv("FAKE_CUDA", "none")
-        assert environment.state().kind == "no CUDA"
-        assert doctor_line(capsys).startswith("No CUDA device was found (cudaErrorNoDevice")
-    with monkeypatch.context() as patch:
-        patch.setenv("FAKE_IMPORT", "fails")
-        assert environment.state().kind == "broken"
-        assert doctor_line(capsys) == "Importing deepdrr failed: libEGL.so.1 is missing."
-    with monkeypatch.context() as patch:
-        for name in ("CUDA_PATH", "CUDA_HOME", "PATH"):
-            patch.setenv(name, "")
-        assert "nvcc was not found" in environment.state().sentence
-    with monkeypatch.context() as patch:
-        patch.setenv(environment.VARIABLE, sys.executable)  # has no DeepDRR
-        assert environment.state().kind == "broken" and "deepdrr is not installed" in environment.state().sentence
-    monkeypatch.delenv(environment.VARIABLE)
-    assert environment.state().kind == "no CUDA" and "this machine has no CUDA" in doctor_line(capsys)
-    monkeypatch.setattr(environment, "driver_cuda", lambda: (12, 4))
-    assert environment.state().kind == "missing" and "--install-deepdrr" in doctor_line(capsys)
-
-
-def test_without_environment_the_renderer_says_what_to_do(monkeypatch: pytest.MonkeyPatch, hip_phantom: CaseFiles, tmp_path: Path) -> None:
-    job = ShardJob(tmp_path / "data", load_task("hip"), (hip_phantom,), ViewSettings(image_size=32), 0, 1, renderer="deepdrr")
-    with pytest.raises(SyntheXError, match=r"no CUDA .* use --renderer own\.$"):
-        job.header()
-    monkeypatch.setattr(environment, "driver_cuda", lambda: (12, 4))
-    with pytest.raises(SyntheXError, match="not installed: run 'synthex doctor --install-deepdrr'"):
-        make_renderer("deepdrr")
-
-
-@pytest.mark.parametrize(
-    ("cuda", "extra"), [((11, 8), "deepdrr[cuda11x]==1.2.2"), ((12, 4), "deepdrr[cuda12x]==1.2.2"), ((13, 0), "deepdrr[cuda12x]==1.2.2")]
-)
-def test_cupy_follows_the_driver(cuda: tuple[int, int], extra: str) -> None:
-    assert environment.requirements(cuda) == (extra, "numpy<2", "cuda-python<13")
-
-
-def test_an_old_driver_is_told() -> None:
-    with pytest.raises(SyntheXError, match=r"CUDA 11\.2 or later, found 10\.2"):
-        environment.requirements((10, 2))
-
-
-def fake_pip(command: list[object], log: Path, fails: str = "") -> int:
-    """Makes what venv and pip would; fails at the named one."""
-    if "venv" in command:
-        python = environment._python_in(Path(str(command[-1])))
-        python.parent.mkdir(parents=True)
-        python.write_text("", encoding="utf-8")
-    step = "venv" if "venv" in command else "pip"
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"ERROR: No matching distribution for {command[-1]}.\n" if step == fails else "fine\n")
-    return int(step == fails)
-
-
-def test_install(monkeypatch: pytest.MonkeyPatch, own_cache: Path, capsys: pytest.CaptureFixture) -> None:
-    commands: list[list[str]] = []
-    fails = ""
-
-    def run(command: list[object], log: Path) -> int:
-        commands.append([str(part) for part in command])
-        if fails == "interrupt":
-            raise KeyboardInterrupt
-        return fake_pip(command, log, fails)
-
-    monkeypatch.setattr(environment, "run_command", run)
-    monkeypatch.setattr(environment, "base_python", lambda: Path(sys.executable))
-    assert main(["doctor", "--install-deepdrr", "--yes"]) == 2
-    assert "DeepDRR is not installed: this machine has no CUDA" in capsys.readouterr().err and not commands
-    monkeypatch.setattr(environment, "driver_cuda", lambda: (12, 4))
-    monkeypatch.setattr("builtins.input", lambda _: "n")
-    assert main(["doctor", "--install-deepdrr"]) == 1 and not commands
-    for fails, status, expected in (  # noqa: B007 - `run` reads it
-        ("pip", 2, "pip could not install DeepDRR: No matching"),
-        ("interrupt", 130, "interrupted"),
-    ):
-        assert main(["doctor", "--install-deepdrr", "--yes"]) == status
-        assert expected in capsys.readouterr().err
-        assert [path for path in own_cache.rglob("*") if path.name != "deepdrr"] == []
-    fails = ""
-    environment.install(lambda _: None)
-    assert environment.environment_python() == environment._python_in(environment.environment_folder())
-    assert [path.name for path in (own_cache / "deepdrr").iterdir()] == ["environment"]
-    assert commands[-1][-3:] == ["deepdrr[cuda12x]==1.2.2", "numpy<2", "cuda-python<13"]
-    fails = "venv"  # a failure leaves the environment that was there
-    with pytest.raises(SyntheXError, match="Cannot make an environment"):
-        environment.install(lambda _: None)
-    assert [path.name for path in (own_cache / "deepdrr").iterdir()] == ["environment"]
-    assert environment.state().kind == "broken"  # an empty file is no Python
-
-
-def test_driver_version_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.undo()
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho '| NVIDIA-SMI 550.1   Driver Version: 550.1   CUDA Version: 12.4 |'\n", encoding="utf-8")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path) + os.pathsep + os.environ["PATH"])
-    assert environment.driver_cuda() == (12, 4)
-    tool.unlink()
-    assert environment.driver_cuda() is None or environment.driver_cuda() >= (11, 0)
-
-
-def test_bone_agrees_with_ours(installed: Path, hip_phantom: CaseFiles) -> None:
+def test_bone_agrees_with_ours(deepdrr_installed: Path, hip_phantom: CaseFiles) -> None:
     task = load_task("hip")
     specimen = load_specimen(hip_phantom, task)
     pose = CArmPose(lao_rao_deg=20, cran_caud_deg=-10, source_to_isocenter_mm=700)
@@ -421,7 +259,7 @@ def test_bone_agrees_with_ours(installed: Path, hip_phantom: CaseFiles) -> None:
     assert bone.sum() > 50 and abs(np.median(ratio) - 1) < 0.03
 
 
-def test_tools_are_cut_into_the_image_by_our_own_caster(installed: Path, ball: tuple[Specimen, np.ndarray, float]) -> None:
+def test_tools_are_cut_into_the_image_by_our_own_caster(deepdrr_installed: Path, ball: tuple[Specimen, np.ndarray, float]) -> None:
     wire = Tool("wire", (ToolPart("wire", Cylinder(1.5, -40, 40), "steel_316l"),))
     renderer, camera, exposure = make_renderer("deepdrr"), view(), Exposure()
     bare, with_tool = (renderer.render(Scene(ball[0], tools), camera) for tools in ((), (wire,)))
