@@ -47,7 +47,13 @@ class SyntheXSimulateLogic:
         return specimen_from_images(volumeNode.GetName(), ct, labels, labelNames(labelmapNode), landmarks, load_task(taskName))
 
     def renderXray(
-        self, specimen: Specimen, taskName: str, laoRaoDeg: float = 0.0, cranCaudDeg: float = 0.0, level: str = "realistic"
+        self,
+        specimen: Specimen,
+        taskName: str,
+        laoRaoDeg: float = 0.0,
+        cranCaudDeg: float = 0.0,
+        level: str = "realistic",
+        renderer: str = "own",
     ) -> Any:
         """Render one view of a specimen with the task's C-arm.
 
@@ -61,6 +67,8 @@ class SyntheXSimulateLogic:
             Angles of the view, degrees; see `scene.poses`.
         level
             One of `rendering.levels.LEVELS`.
+        renderer
+            One of `rendering.renderer.RENDERERS`.
 
         Returns
         -------
@@ -69,13 +77,14 @@ class SyntheXSimulateLogic:
             in mm, lying as Slicer lays a picture file: columns to the left, rows to the back.
         """
         from SyntheXLib.rendering.levels import make_image
-        from SyntheXLib.rendering.renderer import make_renderer
+        from SyntheXLib.rendering.renderer import check_level, make_renderer
 
+        check_level(renderer, level)
         task = load_task(taskName)
         distance = float(np.mean(task.poses.source_to_isocenter_mm))
         pose = CArmPose(lao_rao_deg=laoRaoDeg, cran_caud_deg=cranCaudDeg, source_to_isocenter_mm=distance)
         camera = task_camera(task.c_arm, pose.world_to_camera(specimen.structure_centroid(task.poses.isocenter)))
-        projection = make_renderer().render(Scene(specimen), camera)
+        projection = make_renderer(renderer).render(Scene(specimen), camera)
         assert projection is not None  # only a cancelled one is
         spacing = load_device(task.c_arm.device).pixel_spacing_mm
         image = make_image(level, projection, camera, rng=np.random.default_rng(0), detector_spacing_mm=spacing)

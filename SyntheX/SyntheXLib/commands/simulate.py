@@ -66,7 +66,7 @@ def add(commands: Any) -> None:
     beam.add_argument("--no-grid", action="store_true", help="take the anti-scatter grid out of the beam")
     run_options = parser.add_argument_group("running and storage")
     run_options.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
-    run_options.add_argument("--renderer", default="auto", help=f"ray caster: {', '.join(RENDERERS)} (default: auto)")
+    run_options.add_argument("--renderer", default="own", help=f"{', '.join(RENDERERS)}; own and auto are the same (default: own)")
     run_options.add_argument("--shard-size", type=int, default=50, metavar="N", help="images a file (default: 50)")
     run_options.add_argument("--dtype", default="float32", help="type of the stored images: float32 or float16 (default: float32)")
     parser.set_defaults(run=run)

@@ -70,6 +70,12 @@ def realistic(
     return signal / open_beam if detector.flat_field else signal
 
 
+def primary_transmission(projection: Projection, exposure: Exposure) -> np.ndarray:
+    """(H, W) float32 primary beam relative to the open one, weighted by the energy that the detector absorbs, from the line integrals."""
+    densities = _with_tools(exposure.decomposition.area_densities(projection.path_length, projection.hu_integral), projection.tool_path)
+    return _primary(densities, exposure.spectrum.binned(_SPECTRUM_BINS), exposure.detector)[0]
+
+
 def _open_beam(camera: Camera, exposure: Exposure) -> np.ndarray:
     """(H, W) float32 open beam relative to the central ray's: inverse square, cosine and heel."""
     x, y = camera.detector_axes_mm()

@@ -15,7 +15,7 @@ from SyntheXLib.datasets.writer import ShardClaim, write_shard
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import sha256
 from SyntheXLib.rendering.material_map import MaterialCaster, read_material_map
-from SyntheXLib.rendering.renderer import make_renderer
+from SyntheXLib.rendering.renderer import check_level, make_renderer
 from SyntheXLib.scene.case_files import CaseFiles, load_specimen
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.simulation.view import ViewSettings, make_view
@@ -59,6 +59,7 @@ class ShardJob:
             raise SyntheXError(f"seed must not be negative, found {self.seed}.")
         if not self.cases:
             raise SyntheXError("Expected at least one case (CT and label map), found none.")
+        check_level(self.renderer, self.settings.level)
 
     def shard_range(self, shard: int) -> range:
         """Indices of the images of a shard."""

@@ -15,7 +15,7 @@ from SyntheXLib.errors import SyntheXError
 from SyntheXLib.rendering.exposure import Exposure, draw_values
 from SyntheXLib.rendering.levels import LEVELS, make_image
 from SyntheXLib.rendering.material_map import MaterialCaster
-from SyntheXLib.rendering.renderer import Renderer
+from SyntheXLib.rendering.renderer import Renderer, expose
 from SyntheXLib.scene.c_arm import Camera, load_device, task_camera
 from SyntheXLib.scene.device_file import Value
 from SyntheXLib.scene.poses import sample_pose
@@ -132,10 +132,11 @@ def make_view(
         )
     scene = Scene(specimen, tuple(_tool(path) for path in settings.tool_files))
     fine = camera.resized((camera.shape[0] * settings.oversample, camera.shape[1] * settings.oversample))
-    projection = renderer.render(scene, fine)
-    assert projection is not None  # nobody cancels
     drawn = draw_values(settings.exposure_ranges or {}, exposure_rng)
     exposure = settings.exposure.with_values(drawn)
+    expose(renderer, exposure)
+    projection = renderer.render(scene, fine)
+    assert projection is not None  # nobody cancels
     device = load_device(task.c_arm.device)
     image = make_image(
         settings.level,
