@@ -102,7 +102,7 @@ class Plane(NamedTuple):
     cell
         (2,) width and height of a cell, mm.
     depth
-        (E,) -ln of the share that passes the scintillator at right angles; infinite absorbs all.
+        (E,) -ln of the share that passes the scintillator at right angles; a large one absorbs all.
     """
 
     corner: np.ndarray

@@ -227,9 +227,7 @@ def simulate(
     sizes = [min(CHUNK_PHOTONS, photons - start) for start in range(0, photons, CHUNK_PHOTONS)]
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes))
 
-    def chunk(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-        if cancelled is not None and cancelled():
-            return None
+    def chunk(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         image, moment = np.zeros((4, *screen.shape)), np.zeros((4, *screen.shape))
         imparted, balance = np.zeros(_REGIONS), np.zeros(2)
         transport(sizes[index], int(seeds[index]), tables, surroundings, beam, plane, image, moment, imparted, balance)
@@ -240,7 +238,7 @@ def simulate(
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         # In the order of the chunks, so that rounding is the same for any number of threads.
         for done, (size, result) in enumerate(zip(sizes, pool.map(chunk, range(len(sizes))), strict=True), 1):
-            if result is None:
+            if cancelled is not None and cancelled():
                 pool.shutdown(cancel_futures=True)
                 return None
             image.add(result[0], size)
@@ -263,7 +261,7 @@ def _plane(screen: Screen) -> Plane:
     rows, columns = screen.shape
     energies = energy_grid()
     if screen.detector is None:
-        depth = np.full(len(energies), np.inf)
+        depth = np.full(len(energies), 1e3)  # finite, for it is interpolated
     else:  # the detector's table begins at 10 keV, where it absorbs everything
         depth = -np.log(np.maximum(1 - screen.detector.absorption(np.maximum(energies, 10.0)), 1e-30))
     return Plane(np.array([left, top], float), np.array([(right - left) / columns, (bottom - top) / rows]), depth)
