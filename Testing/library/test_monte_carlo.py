@@ -1,5 +1,6 @@
 """The Monte Carlo against closed forms, its own tables, the published values of AAPM TG-195 and the project's table of water slabs."""
 
+import random
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +10,7 @@ from phantoms import OBLIQUE, affine
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.attenuation import mass_attenuation
 from SyntheXLib.physics.detector import Detector
-from SyntheXLib.physics.monte_carlo.simulation import AIR_DENSITY, Screen, Tally, Voxels, simulate
+from SyntheXLib.physics.monte_carlo.simulation import Screen, Tally, Voxels, simulate
 from SyntheXLib.physics.monte_carlo.tables import _stored, energy_grid, materials, transport_tables
 from SyntheXLib.physics.spectrum import Spectrum, tube_spectrum
 
@@ -83,7 +84,7 @@ def draw() -> Callable[[int, np.ndarray, float, float, int], tuple[np.ndarray, n
 
     @numba.njit
     def draw(kind, row, greatest, energy, count):  # type: ignore[no-untyped-def]
-        np.random.seed(5)
+        random.seed(5)
         cosines, energies = np.empty(count), np.full(count, energy)
         for index in range(count):
             if kind == 0:
@@ -134,7 +135,10 @@ def test_energy_is_conserved() -> None:
 
 
 def test_the_number_of_threads_changes_no_digit_and_the_seed_does() -> None:
-    voxels, screen = slab("water", 1.0, (300, 300, 100), 700), Screen(1020.0, (-149, 149, -149, 149), (-149, 149, -149, 149), (4, 4), Detector())
+    voxels, screen = (
+        slab("water", 1.0, (300, 300, 100), 700),
+        Screen(1020.0, (-149, 149, -149, 149), (-149, 149, -149, 149), (4, 4), Detector()),
+    )
     one, two, other = (run(voxels, tube_spectrum(90), screen, 90_000, seed, threads=n) for seed, n in ((3, 1), (3, 2), (4, 2)))
     assert np.array_equal(one.image, two.image) and np.array_equal(one.imparted_kev, two.imparted_kev)
     assert not np.array_equal(one.image, other.image)

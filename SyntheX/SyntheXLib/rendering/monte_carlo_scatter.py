@@ -48,7 +48,7 @@ def scatter_voxels(
     decomposition = decomposition or Decomposition()
     calibration = decomposition.calibration
     hu, block = _averaged(specimen.hu, np.maximum(np.rint(voxel_mm / specimen.spacing_mm), 1).astype(int)[::-1])
-    per_cm = calibration.attenuation_integral(np.float32(10.0), hu * np.float32(10.0))  # over a path of 1 cm
+    per_cm = calibration.attenuation_integral(np.full_like(hu, 10), hu * np.float32(10))  # over a path of 1 cm
 
     # Shares of the volume as in `Decomposition`; by mass for the transport.
     soft, bone = (
@@ -63,9 +63,7 @@ def scatter_voxels(
 
     index = np.digitize(hu, HU_CUTS).astype(np.uint8)  # air, lung, soft tissue, bone, metal
     material = np.where(index == 4, 3, np.where(index == 3, 4 + step, index)).astype(np.uint8)
-    per_gram = [
-        sum(part * float(mass_attenuation(name, calibration.energy_kev)) for name, part in mixture.items()) for mixture in mixtures
-    ]
+    per_gram = [sum(part * float(mass_attenuation(name, calibration.energy_kev)) for name, part in mixture.items()) for mixture in mixtures]
     density = np.maximum(per_cm / np.array(per_gram, np.float32)[material], air_density).astype(np.float32)
     index_to_index = np.diag([*block[::-1], 1.0])
     index_to_index[:3, 3] = (block[::-1] - 1) / 2

@@ -64,7 +64,7 @@ def transport_tables(mixtures: Sequence[Mapping[str, float]]) -> Tables:
         for kind in range(3)
     ]
     photoelectric, compton, _ = kinds
-    total = sum(kinds)
+    total = np.sum(kinds, axis=0)
     functions = stored["functions"].astype(float)
     squared_form_factor = mixed(functions[:, 1])
     strips = (squared_form_factor[:, 1:] + squared_form_factor[:, :-1]) / 2 * np.diff(stored["momentum_transfer"].astype(float) ** 2)

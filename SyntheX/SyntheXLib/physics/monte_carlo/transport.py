@@ -2,11 +2,13 @@
 
 Photoelectric absorption (all energy stays in place: no fluorescence, no electron transport), Compton scattering by Klein and Nishina with
 the incoherent scattering function (no Doppler broadening), Rayleigh scattering with form factors, unpolarised. Outside the voxels the free
-path in air is drawn directly; inside, Woodcock's fictitious collisions make voxel boundaries disappear (E. Woodcock et al., ANL-7050, 1965).
+path in air is drawn directly; inside, fictitious collisions make the voxels' borders disappear (Woodcock et al., ANL-7050, 1965).
+The random numbers are numba's, a Mersenne twister for each thread, seeded at the start of every call of `transport`.
 """
 
 from __future__ import annotations
 
+import random
 from math import cos, exp, log, pi, sin, sqrt
 
 import numpy as np
@@ -47,13 +49,13 @@ def _at_transfer(row: np.ndarray, transfer: float, greatest: float) -> float:
 @_compiled
 def _free_path() -> float:
     """In mean free paths."""
-    return -log(1.0 - np.random.random())
+    return -log(1.0 - random.random())
 
 
 @_compiled
 def _turned(u: float, v: float, w: float, cosine: float) -> tuple[float, float, float]:
     """A unit direction turned by an angle (its cosine) about itself at random."""
-    sine, azimuth = sqrt(max(0.0, 1 - cosine * cosine)), 2 * pi * np.random.random()
+    sine, azimuth = sqrt(max(0.0, 1 - cosine * cosine)), 2 * pi * random.random()
     a, b = sine * cos(azimuth), sine * sin(azimuth)
     # Orthonormal basis without a special case but the pole's sign (Duff et al., JCGT 6, 2017).
     sign = 1.0 if w >= 0 else -1.0
@@ -75,16 +77,16 @@ def compton(incoherent: np.ndarray, greatest: float, energy: float) -> tuple[flo
     backward = _at_transfer(incoherent, energy / _KEV_ANGSTROM, greatest)
     while True:
         # Klein and Nishina as a mixture of 1/e and e with a rejection (Butcher and Messel, Nucl. Phys. 20, 1960).
-        if np.random.random() * (logarithm + square) < logarithm:
-            left = exp(-logarithm * np.random.random())
+        if random.random() * (logarithm + square) < logarithm:
+            left = exp(-logarithm * random.random())
         else:
-            left = sqrt(least * least + (1 - least * least) * np.random.random())
+            left = sqrt(least * least + (1 - least * least) * random.random())
         away = (1 - left) / (ratio * left)  # 1 - cosine
-        if np.random.random() > 1 - left * away * (2 - away) / (1 + left * left):
+        if random.random() > 1 - left * away * (2 - away) / (1 + left * left):
             continue
         # Bound electrons take part as the incoherent scattering function says.
         transfer = energy / _KEV_ANGSTROM * sqrt(max(0.0, away / 2))
-        if np.random.random() * backward < _at_transfer(incoherent, transfer, greatest):
+        if random.random() * backward < _at_transfer(incoherent, transfer, greatest):
             return energy * left, 1 - away
 
 
@@ -95,13 +97,13 @@ def rayleigh(coherent: np.ndarray, greatest: float, energy: float) -> float:
     whole = _at_transfer(coherent, backward, greatest)
     while True:
         # The square of the momentum transfer by the squared form factor, then Thomson's (1 + cosine^2) / 2 by rejection.
-        wanted = np.random.random() * whole
-        index = min(np.searchsorted(coherent, wanted, side="right"), len(coherent) - 1)
+        wanted = random.random() * whole
+        index = min(int(np.searchsorted(coherent, wanted, side="right")), len(coherent) - 1)
         low, high = greatest * ((index - 1) / (len(coherent) - 1)) ** 2, greatest * (index / (len(coherent) - 1)) ** 2
         part = (wanted - coherent[index - 1]) / (coherent[index] - coherent[index - 1])
         squared = low * low + part * (high * high - low * low)
         cosine = 1 - 2 * squared / (backward * backward)
-        if cosine >= -1 and np.random.random() * 2 < 1 + cosine * cosine:
+        if cosine >= -1 and random.random() * 2 < 1 + cosine * cosine:
             return cosine
 
 
@@ -145,7 +147,7 @@ def _fly(
         # Rounding may put a point onto the far edge.
         column, row, plane = min(int(i + way * di), columns - 1), min(int(j + way * dj), rows - 1), min(int(k + way * dk), planes - 1)
         material = world.material[plane, row, column]
-        if np.random.random() * majorant < world.density[plane, row, column] * _at_energy(tables.total[material], energy):
+        if random.random() * majorant < world.density[plane, row, column] * _at_energy(tables.total[material], energy):
             return _HIT, way, material, world.region[plane, row, column]
     way = far + _free_path() / air
     if way < leave:
@@ -158,9 +160,9 @@ def _direction(beam: Beam) -> tuple[float, float, float]:
     """A direction of the beam: places on the detector plane kept by cos^3, which is what reaches them."""
     left, right, top, bottom = beam.field
     while True:
-        x, y = left + (right - left) * np.random.random(), top + (bottom - top) * np.random.random()
+        x, y = left + (right - left) * random.random(), top + (bottom - top) * random.random()
         w = beam.distance / sqrt(x * x + y * y + beam.distance * beam.distance)
-        if np.random.random() < w * w * w:
+        if random.random() < w * w * w:
             return x / beam.distance * w, y / beam.distance * w, w
 
 
@@ -194,10 +196,10 @@ def transport(
     balance
         (2,) energy (keV) emitted and energy that left the world, added to.
     """
-    np.random.seed(seed)
+    random.seed(seed)
     height, width = image.shape[1:]
     for _ in range(photons):
-        energy = beam.energy[min(np.searchsorted(beam.cumulative, np.random.random(), side="right"), len(beam.energy) - 1)]
+        energy = beam.energy[min(int(np.searchsorted(beam.cumulative, random.random(), side="right")), len(beam.energy) - 1)]
         balance[0] += energy
         x = y = z = 0.0
         u, v, w = _direction(beam)
@@ -207,7 +209,7 @@ def transport(
             x, y, z = x + way * u, y + way * v, z + way * w
             if fate == _LEFT:
                 break
-            kind = np.random.random()
+            kind = random.random()
             if kind < _at_energy(tables.absorbed[material], energy):
                 imparted[region] += energy
                 break
