@@ -217,38 +217,59 @@ def test_energy_imparted_in_tg195_case_2() -> None:
 # Scatter
 
 
-CELLS, FIELD = 12, 149.0
+CELLS, MIDDLE, FIELD = 12, slice(4, 8), 149.0
 WEIGHTED = Detector(scintillator_mm=0.2165 / 4.51 / 0.75 * 10)  # the CsI of the project's table
 
 
 def scatter_to_primary(thickness: float, photons: int, seed: int = 5) -> tuple[float, float]:
-    """At the centre behind water, 90 kV, 4 mm aluminium, gap 200 mm; and its standard error.
+    """Over the middle 100 x 100 mm behind water, 90 kV, 4 mm aluminium, gap 200 mm; and its standard error.
 
-    The scatter is that of a smooth even surface through all cells, whose statistics are far better than the middle cell's; the primary is
-    the closed form.
+    The scatter is that of an even surface fitted to the whole field, whose statistics are better than the middle's; the primary is the
+    closed form. The project's table does not say over what it averages; at the very centre the ratio is 2 (100 mm) to 3 % (200 mm) higher.
     """
     spectrum, side = tube_spectrum(90, 4.0), (-FIELD, FIELD, -FIELD, FIELD)
     screen = Screen(1020.0, side, side, (CELLS, CELLS), WEIGHTED)
     tally = run(slab("water", 1.0, (400, 300, thickness), 820 - thickness), spectrum, screen, photons, seed, air_density=0)
+    place = (np.arange(CELLS) - (CELLS - 1) / 2) * 2 * FIELD / CELLS
+    xx, yy = (axis**2 for axis in np.meshgrid(place, place))
+    secant = np.sqrt(1 + (xx + yy) / 1020**2)[..., None]
     share = spectrum.photons * spectrum.energy_kev * WEIGHTED.absorption(spectrum.energy_kev)
-    through = share @ np.exp(-mass_attenuation("water", spectrum.energy_kev) * thickness / 10)
-    primary = through * screen.open_photons_per_mm2() * (2 * FIELD / CELLS) ** 2
-    place = (np.arange(CELLS) - (CELLS - 1) / 2) / CELLS
-    xx, yy = (axis.ravel() ** 2 for axis in np.meshgrid(place, place))
-    centre = np.linalg.pinv(np.stack([np.ones_like(xx), xx, yy, xx * xx, yy * yy, xx * yy], axis=1))[0]
+    attenuation = mass_attenuation("water", spectrum.energy_kev) * thickness / 10
+    through = (share * np.exp(-attenuation * secant)).sum(-1) / secant[..., 0] ** 3
+    primary = (through * screen.open_photons_per_mm2() * (2 * FIELD / CELLS) ** 2)[MIDDLE, MIDDLE].mean()
+    assert np.isclose(tally.image[0, MIDDLE, MIDDLE].mean(), primary, rtol=0.01 + 10 / np.sqrt(primary * photons / 60))
+    surface = np.stack([np.ones_like(xx), xx, yy, xx * xx, yy * yy, xx * yy], axis=-1) / FIELD ** np.array([0, 2, 2, 4, 4, 4])
+    weights = surface[MIDDLE, MIDDLE].mean((0, 1)) @ np.linalg.pinv(surface.reshape(-1, 6))
     scatter = tally.image[1:].sum(0).ravel()
-    error = np.sqrt(centre**2 @ (tally.image_error[1:] ** 2).sum(0).ravel())
-    assert np.isclose(tally.image[0, 3:-3, 3:-3].mean(), primary, rtol=0.1)
-    return float(centre @ scatter / primary), float(error / primary)
+    error = np.sqrt(weights**2 @ (tally.image_error[1:] ** 2).sum(0).ravel())
+    return float(weights @ scatter / primary), float(error / primary)
 
 
 def test_scatter_to_primary_ratio_of_a_water_slab() -> None:
     found, error = scatter_to_primary(100, 1_000_000)
-    assert error < 0.015 * found
-    assert abs(found - 0.67) < 3 * error + 0.03 * 0.67  # the table's own statistics
+    assert error < 0.01 * found
+    assert abs(found - 0.67) < 0.03 * 0.67 + 2 * error
 
 
-def test_one_coherent_grid_of_names() -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(("thickness", "expected"), [(50, 0.29), (100, 0.67), (150, 1.08), (200, 1.56)])
+def test_scatter_to_primary_ratio_of_water_slabs(thickness: float, expected: float) -> None:
+    found, error = scatter_to_primary(thickness, 10_000_000)
+    assert error < 0.01 * found
+    assert np.isclose(found, expected, rtol=0.03, atol=0.005)  # the table has two decimals and statistics of 2 to 3 %
+
+
+def test_scatter_behind_the_box_of_tg195_case_2() -> None:
+    # No published number: an independent Monte Carlo of the project's found 3.51, of which 21 % once Compton and 6.8 % once Rayleigh.
+    field = (-195.0, 195.0, -195.0, 195.0)
+    box = slab("average_soft_tissue", 1.03, (390, 390, 200), 1550)
+    image = run(box, mono(56.4), Screen(1800.0, field, (-45.0, 45.0, -45.0, 45.0)), 1_500_000, 12).image[:, 0, 0]
+    scatter = image[1:].sum()
+    assert np.isclose(scatter / image[0], 3.51, rtol=0.05)  # statistics 1.6 %
+    assert np.isclose(image[1] / scatter, 0.21, atol=0.02) and np.isclose(image[2] / scatter, 0.068, atol=0.01)
+
+
+def test_impossible_input_is_told() -> None:
     with pytest.raises(SyntheXError, match="unknown material 'watr', expected one of air, water"):
         transport_tables([{"watr": 1.0}])
     with pytest.raises(SyntheXError, match="photons must be at least 1"):
