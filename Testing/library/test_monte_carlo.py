@@ -145,11 +145,11 @@ def test_the_number_of_threads_changes_no_digit_and_the_seed_does() -> None:
 
 
 def test_one_voxel_and_many_turned_ones_are_the_same_object() -> None:
-    # Woodcock tracking sees no borders: a ball of water in blocks of an oblique grid beside thin air.
+    # Woodcock tracking sees no borders: the same random numbers lead through one turned voxel and through 24 x 24 x 24.
     shape = (24, 24, 24)
     matrix = affine(shape, 10.0, OBLIQUE)
     matrix[2, 3] += 700
-    fine = Voxels([{"water": 1.0}, {"air": 1.0}], np.zeros(shape, np.uint8), np.full(shape, 0.3, np.float32), matrix)
+    fine = Voxels([{"water": 1.0}], np.zeros(shape, np.uint8), np.full(shape, 0.3, np.float32), matrix)
     turned = affine((1, 1, 1), 240.0, OBLIQUE)
     turned[2, 3] += 700
     coarse = Voxels([{"water": 1.0}], np.zeros((1, 1, 1), np.uint8), np.full((1, 1, 1), 0.3, np.float32), turned)
@@ -206,8 +206,9 @@ def test_energy_imparted_in_tg195_case_2_within_the_statistics() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_energy_imparted_in_tg195_case_2() -> None:
-    tally = tg195_case_2(80_000_000)
+    tally = tg195_case_2(60_000_000)
     assert np.isclose(1000 * tally.imparted_kev[1:].sum(), CASE_2_TOTAL, rtol=0.01)
     found, error = 1000 * tally.imparted_kev[2:11], 1000 * tally.imparted_error[2:11]
     assert np.all(3 * error < 0.02 * np.array(CASE_2_VOIS))
@@ -263,9 +264,9 @@ def test_scatter_behind_the_box_of_tg195_case_2() -> None:
     # No published number: an independent Monte Carlo of the project's found 3.51, of which 21 % once Compton and 6.8 % once Rayleigh.
     field = (-195.0, 195.0, -195.0, 195.0)
     box = slab("average_soft_tissue", 1.03, (390, 390, 200), 1550)
-    image = run(box, mono(56.4), Screen(1800.0, field, (-45.0, 45.0, -45.0, 45.0)), 1_500_000, 12).image[:, 0, 0]
+    image = run(box, mono(56.4), Screen(1800.0, field, (-45.0, 45.0, -45.0, 45.0)), 800_000, 12).image[:, 0, 0]
     scatter = image[1:].sum()
-    assert np.isclose(scatter / image[0], 3.51, rtol=0.05)  # statistics 1.6 %
+    assert np.isclose(scatter / image[0], 3.51, rtol=0.06)  # statistics 2 %
     assert np.isclose(image[1] / scatter, 0.21, atol=0.02) and np.isclose(image[2] / scatter, 0.068, atol=0.01)
 
 

@@ -1,9 +1,12 @@
 """The Monte Carlo scatter of a specimen: its voxels, and the image against the kernels."""
 
+import sys
+
 import numpy as np
 import pytest
 from phantoms import OBLIQUE, affine
 
+from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.attenuation import mass_attenuation
 from SyntheXLib.physics.detector import Detector
 from SyntheXLib.physics.scatter import equivalent_kvp, kernels, scatter_signal
@@ -89,3 +92,10 @@ def test_a_cancelled_run_gives_nothing() -> None:
         slab_specimen(), camera(), BEAM, DETECTOR, 10_000_000, progress=done.append, cancelled=lambda: len(done) >= 2
     )
     assert found is None and len(done) == 2
+
+
+def test_a_missing_numba_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "SyntheXLib.physics.monte_carlo.transport", raising=False)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(SyntheXError, match="needs numba, which is not installed"):
+        scatter_by_monte_carlo(slab_specimen(), camera(), BEAM, DETECTOR, 10)
