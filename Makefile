@@ -7,7 +7,7 @@ OUT ?= build/demo
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-READY_MRML := $(VENV)/.ready-mrml
+READY_TEST := $(VENV)/.ready-test
 SYNTHEX := $(BIN)/synthex
 
 .PHONY: help setup demo test test-all lint bench clean
@@ -29,9 +29,9 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
 	@touch $@
 
-# The logics of the modules are tested on slicer-core, Slicer's MRML without its window.
-$(READY_MRML): $(READY)
-	$(BIN)/python -m pip install --quiet --editable ".[mrml]"
+# The logics of the modules are tested on slicer-core, Slicer's MRML without its window; Warp's kernels on its CPU; transport with numba.
+$(READY_TEST): $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[mrml,gpu,mc]"
 	@touch $@
 
 # The same commands as in the README; each goes on where it was stopped.
@@ -48,10 +48,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint $(READY_MRML)
+test: lint $(READY_TEST)
 	$(BIN)/pytest
 
-test-all: lint $(READY_MRML)
+test-all: lint $(READY_TEST)
 	$(BIN)/pytest -m "slow or not slow"
 
 # Peers are large and want other versions, so they have an environment of their own.

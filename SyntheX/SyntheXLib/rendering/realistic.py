@@ -17,6 +17,8 @@ from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.scene.c_arm import Camera
 
 _SPECTRUM_BINS = 16
+# Pixels whose energy bins are summed at a time: what is at hand of them stays in the cache.
+_BLOCK_PIXELS = 1 << 15
 
 
 def realistic(
@@ -118,15 +120,17 @@ def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detecto
     open_energy = float(absorbed.sum())
     # Bin by bin keeps the memory small, and no BLAS means the same bytes for any number of threads.
     coefficients = {name: mass_attenuation(name, bins.energy_kev).astype(np.float32) for name in present}
-    for index, (energy, share) in enumerate(zip(bins.energy_kev, absorbed / open_energy, strict=True)):
-        exponent = np.zeros(shape, np.float32)
-        for name, column in present.items():
-            exponent -= coefficients[name][index] * column
-        part = np.exp(exponent, out=exponent)
-        part *= np.float32(share)
-        signal += part
-        part *= np.float32(energy)
-        second += part
+    rows = max(1, _BLOCK_PIXELS // shape[1])
+    for block in (slice(first, first + rows) for first in range(0, shape[0], rows)):
+        for index, (energy, share) in enumerate(zip(bins.energy_kev, absorbed / open_energy, strict=True)):
+            exponent = np.zeros(signal[block].shape, np.float32)
+            for name, column in present.items():
+                exponent -= coefficients[name][index] * column[block]
+            part = np.exp(exponent, out=exponent)
+            part *= np.float32(share)
+            signal[block] += part
+            part *= np.float32(energy)
+            second[block] += part
     return signal, second / np.maximum(signal, np.float32(1e-30)), open_energy
 
 
