@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from SyntheXLib.rendering.cuda import CudaRenderer, cuda_state
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
 from SyntheXLib.rendering.reference import ReferenceRenderer
 from SyntheXLib.rendering.renderer import make_renderer
+from SyntheXLib.rendering.warp_kernel import joseph_kernel
 from SyntheXLib.scene.c_arm import Camera, CArm
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.scene import Scene
@@ -235,3 +237,12 @@ def test_a_missing_warp_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gpu_and_cpu_give_the_same(pose: CArmPose) -> None:
     scene, camera = Scene(rough_specimen(20)), view(pose)
     check(make_renderer("cuda").render(scene, camera), CudaRenderer(device="cpu").render(scene, camera))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="Warp for macOS has no CUDA compiler")
+@pytest.mark.parametrize("structures", [0, 32])
+def test_the_kernel_compiles_for_a_gpu_and_keeps_its_sums_in_registers(tmp_path: Path, structures: int) -> None:
+    kernel = joseph_kernel((-500.0, *HU_CUTS[1:], 3000.0, 4000.0, 5000.0), True, structures, 1)  # eight classes
+    wp.compile_aot_module(kernel.module, arch=90, module_dir=tmp_path, use_ptx=True)  # an H100's; no GPU is needed for that
+    (code,) = (path.read_bytes() for path in tmp_path.glob("*.ptx"))
+    assert b"ld.global" in code and b".local" not in code

@@ -166,7 +166,7 @@ class CudaRenderer:
 
         volume, (height, width) = self._prepared(scene.specimen), _common_shape(cameras)
         rays, lens = _ray_vectors(volume.world_to_index, cameras), _lenses(cameras)
-        if self._turn and _along_rows(rays, (height, width)):
+        if self._turn and not volume.turned and _along_rows(rays, (height, width)):
             volume.turn()
         views, classes, structures = len(cameras), len(self.cuts) + 1, len(scene.specimen.structures) if label_paths else 0
         path, total = (wp.empty((views, classes, height, width), wp.float32, device=self.device) for _ in range(2))
@@ -175,7 +175,7 @@ class CudaRenderer:
         inputs = [
             volume.words,
             volume.high_labels,
-            wp.array(volume.layout, wp.int32, device=self.device),
+            volume.layout,
             wp.vec3(*volume.size),
             wp.array(rays, wp.vec3, device=self.device),
             wp.array(lens, wp.float32, device=self.device),
@@ -224,17 +224,20 @@ class _DeviceVolume:
         self.high_labels = wp.array(high.astype(np.uint16).ravel(), wp.uint16, device=device)
         i, j, _ = self.size
         layout = {0: (0, 1, i * j, i), 1: (0, i, i * j, 1), 2: (0, i * j, i, 1)}
-        self.layout = np.array([layout[axis] for axis in range(3)], np.int32).reshape(3, len(LAYOUT))
-        self._turned = False
+        self._layout = np.array([layout[axis] for axis in range(3)], np.int32).reshape(3, len(LAYOUT))
+        self.layout = wp.array(self._layout, wp.int32, device=device)
+        # A copy that 32 bits cannot count is not to be made.
+        self.turned = 2 * volume.values.size > _MOST_VOXELS
 
     def turn(self) -> None:
-        """Make the copy, once, and where 32 bits count its voxels too."""
+        """Make the copy."""
+        import warp as wp
+
         i, j, k = self.size
-        if self._turned or 2 * i * j * k > _MOST_VOXELS:
-            return
         self.words, self.high_labels = self._with_copy(self.words), self._with_copy(self.high_labels)
-        self.layout[0] = (i * j * k, j * k, j, 1)
-        self._turned = True
+        self._layout[0] = (i * j * k, j * k, j, 1)
+        self.layout = wp.array(self._layout, wp.int32, device=self.layout.device)
+        self.turned = True
 
     def _with_copy(self, array: Any) -> Any:
         import warp as wp
@@ -304,7 +307,7 @@ def _lenses(cameras: Sequence[Camera]) -> np.ndarray:
 
 
 def _along_rows(rays: np.ndarray, shape: tuple[int, int]) -> bool:
-    """Whether some ray of a grid over the views is dominated by the i axis."""
-    y, x = (np.linspace(0, size - 1, 33) for size in shape)
+    """Whether some ray of a coarse grid over the views is dominated by the i axis; one that is missed is only slower."""
+    y, x = (np.linspace(0, size - 1, 5) for size in shape)
     grid = rays[:, None, None, 1] + x[None, None, :, None] * rays[:, None, None, 2] + y[None, :, None, None] * rays[:, None, None, 3]
     return bool((np.abs(grid).argmax(-1) == 0).any())

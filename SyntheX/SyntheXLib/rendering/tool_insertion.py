@@ -46,16 +46,14 @@ def with_tools(projection: Projection, scene: Scene, camera: Camera, plane_step:
     directions = rays @ camera.world_to_camera[:3, :3]  # in the world, per mm of depth
     norms = np.linalg.norm(rays, axis=1)
     beam = Intervals(np.arange(len(rays)), np.zeros(len(rays)), np.full(len(rays), camera.source_to_detector_mm))
-    nothing = np.zeros(0)
-    occupied = Intervals(nothing.astype(np.int64), nothing, nothing)
+    occupied = Intervals.none()
     tool_path: dict[str, np.ndarray] = {}
     bits = projection.label_bits.reshape(-1).copy()
     label_path = None if projection.label_path is None else projection.label_path.reshape(-1, len(rays)).copy()
     for tool in scene.tools:
-        to_tool = np.linalg.inv(tool.to_world)
-        origin, turned = to_tool[:3, :3] @ camera.source + to_tool[:3, 3], directions @ to_tool[:3, :3].T
-        for part in tool.parts:
-            inside = difference(intersection(part.solid.intersect(origin, turned), beam), occupied)
+        before = occupied
+        for part, body in zip(tool.parts, tool.intersect(camera.source, directions), strict=True):
+            inside = difference(intersection(body, beam), before)
             occupied = union(occupied, inside)
             path = lengths(inside, len(rays)) * norms
             tool_path[part.material] = tool_path.get(part.material, 0.0) + path
