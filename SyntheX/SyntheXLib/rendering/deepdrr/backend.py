@@ -43,13 +43,7 @@ class DeepDrrRenderer:
         Beam, detector and materials; None takes the defaults.
     """
 
-    def __init__(
-        self,
-        own: Any,
-        python: Path,
-        test: SelfTest,
-        exposure: Exposure | None = None,
-    ) -> None:
+    def __init__(self, own: Any, python: Path, test: SelfTest, exposure: Exposure | None = None) -> None:
         self._own, self._python, self._test, self._exposure = own, python, test, exposure or Exposure()
         self._process: DeepDrrProcess | None = None
         self._loaded: tuple[Specimen, Decomposition] | None = None
