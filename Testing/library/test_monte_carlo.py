@@ -181,7 +181,7 @@ CASE_2_TOTAL = 33171.4
 CASE_2_VOIS = (27.01, 27.00, 36.67, 27.01, 27.01, 72.86, 53.35, 23.83, 14.60)
 
 
-def tg195_case_2(photons: int) -> Tally:
+def tg195_case_2(photons: int, seed: int = 1) -> Tally:
     """Mono-energetic radiography: a box of soft tissue, 390 x 390 x 200 mm of 1.03 g/cm3, 1550 mm from the source, in air."""
     region = np.ones((40, 78, 78), np.uint8)  # 5 mm
     places = [(0, -150, 100), (0, 150, 100), (0, 0, 100), (-150, 0, 100), (150, 0, 100)] + [(0, 0, depth) for depth in (40, 70, 130, 160)]
@@ -194,7 +194,7 @@ def tg195_case_2(photons: int) -> Tally:
         [{"average_soft_tissue": 1.0}], np.zeros(region.shape, np.uint8), np.full(region.shape, 1.03, np.float32), matrix, region
     )
     field = (-195.0, 195.0, -195.0, 195.0)
-    return run(voxels, mono(56.4), Screen(1800.0, field, field), photons, 11)
+    return run(voxels, mono(56.4), Screen(1800.0, field, field), photons, seed)
 
 
 def test_energy_imparted_in_tg195_case_2_within_the_statistics() -> None:
@@ -208,8 +208,9 @@ def test_energy_imparted_in_tg195_case_2_within_the_statistics() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_energy_imparted_in_tg195_case_2() -> None:
-    tally = tg195_case_2(60_000_000)
+    tally = tg195_case_2(80_000_000)
     assert np.isclose(1000 * tally.imparted_kev[1:].sum(), CASE_2_TOTAL, rtol=0.01)
+    # Found: total -0.07 %, cubes -1.6 (the deepest) to +0.9 %.
     found, error = 1000 * tally.imparted_kev[2:11], 1000 * tally.imparted_error[2:11]
     assert np.all(3 * error < 0.02 * np.array(CASE_2_VOIS))
     assert np.allclose(found, CASE_2_VOIS, rtol=0.02)
