@@ -9,7 +9,7 @@ import numpy as np
 from SyntheXLib.physics.attenuation import density, mass_attenuation
 from SyntheXLib.physics.collimator import Collimator
 from SyntheXLib.physics.detector import Detector
-from SyntheXLib.physics.geometry import CATHODE_SIDES, heel_profile, relative_fluence
+from SyntheXLib.physics.geometry import CATHODE_SIDES, heel, relative_fluence
 from SyntheXLib.physics.scatter import equivalent_kvp, kernels, scatter_signal
 from SyntheXLib.physics.spectrum import Spectrum
 from SyntheXLib.rendering.exposure import Exposure
@@ -40,10 +40,12 @@ def realistic(
     if materials is None:
         materials = exposure.decomposition.area_densities(projection.path_length, projection.hu_integral)
     densities = _with_tools(materials, projection.tool_path)
-    own, photon_energy, open_energy = _primary(densities, beam.binned(_SPECTRUM_BINS), detector)
+    bins = beam.binned(_SPECTRUM_BINS)
+    own, photon_energy, open_energy, profile = _primary(densities, bins, detector, _heel(camera, exposure, bins.energy_kev))
     # Another backend's image tells the primary beam alone; energies and scatter follow from our line integrals.
     transmission = own if projection.primary is None else projection.primary
-    open_beam = _open_beam(camera, exposure)
+    x, y = camera.detector_axes_mm()
+    open_beam = relative_fluence(x[None, :], y[:, None], camera.source_to_detector_mm) * profile
     incident = open_beam if exposure.collimator is None else open_beam * _opening(camera, exposure, exposure.collimator)
     scatter, scatter_energy = _scatter(own, incident, camera, exposure, beam)
     primary = incident * np.maximum(exposure.blur.apply(transmission, spacing, camera.source_to_detector_mm), 0)
@@ -70,18 +72,15 @@ def realistic(
     return signal / open_beam if detector.flat_field else signal
 
 
-def _open_beam(camera: Camera, exposure: Exposure) -> np.ndarray:
-    """(H, W) float32 open beam relative to the central ray's: inverse square, cosine and heel."""
+def _heel(camera: Camera, exposure: Exposure, energy_kev: np.ndarray) -> np.ndarray | None:
+    """(E, H, 1) or (E, 1, W) photons of (E,) energies (keV) relative to the central ray's; None without heel effect."""
     x, y = camera.detector_axes_mm()
-    beam = relative_fluence(x[None, :], y[:, None], camera.source_to_detector_mm)
     right, down = CATHODE_SIDES[exposure.cathode_side]
-    if right or down:
-        tube = (exposure.kvp, exposure.aluminium_mm, exposure.copper_mm, exposure.anode_angle_deg)
-        heel = heel_profile(
-            right * x if right else down * y, camera.source_to_detector_mm, tube, lambda kev: kev * exposure.detector.absorption(kev)
-        )
-        beam = beam * (heel[None, :] if right else heel[:, None])
-    return beam
+    if not (right or down):
+        return None
+    tube = (exposure.kvp, exposure.aluminium_mm, exposure.copper_mm, exposure.anode_angle_deg)
+    found = heel(right * x if right else down * y, camera.source_to_detector_mm, tube, energy_kev)
+    return found[:, None, :] if right else found[:, :, None]
 
 
 def _opening(camera: Camera, exposure: Exposure, collimator: Collimator) -> np.ndarray:
@@ -99,9 +98,14 @@ def _with_tools(densities: Mapping[str, np.ndarray], tool_path: Mapping[str, np.
     return whole
 
 
-def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detector) -> tuple[np.ndarray, np.ndarray, float]:
-    """Primary transmission (H, W) by absorbed energy; the absorbed photons' mean energy by energy (H, W), keV; and the open beam's
-    absorbed energy per photon, keV.
+def _primary(
+    densities: dict[str, np.ndarray], bins: Spectrum, detector: Detector, heel: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+    """Transmission, mean energy, open beam's energy and its profile.
+
+    Primary transmission (H, W) by absorbed energy, relative to the open beam of the place; the absorbed photons' mean energy by energy
+    (H, W), keV; the open beam's absorbed energy per photon on the central ray, keV; and the open beam by absorbed energy relative to the
+    central ray, of a shape that broadcasts to (H, W): what `heel` (see `_heel`), which also hardens the beam, makes of it.
 
     The detector integrates energy: its signal is the sum of E n, its variance the sum of E^2 n (compound Poisson).
     """
@@ -110,18 +114,20 @@ def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detecto
     signal, second = (np.zeros(shape, np.float32) for _ in range(2))
     absorbed = bins.photons * bins.energy_kev * detector.absorption(bins.energy_kev)
     open_energy = float(absorbed.sum())
+    shares = (absorbed / open_energy).astype(np.float32)
+    profile = np.ones((1, 1), np.float32) if heel is None else (shares[:, None, None] * heel).sum(0)
     # Bin by bin keeps the memory small, and no BLAS means the same bytes for any number of threads.
     coefficients = {name: mass_attenuation(name, bins.energy_kev).astype(np.float32) for name in present}
-    for index, (energy, share) in enumerate(zip(bins.energy_kev, absorbed / open_energy, strict=True)):
+    for index, (energy, share) in enumerate(zip(bins.energy_kev, shares, strict=True)):
         exponent = np.zeros(shape, np.float32)
         for name, column in present.items():
             exponent -= coefficients[name][index] * column
         part = np.exp(exponent, out=exponent)
-        part *= np.float32(share)
+        part *= share if heel is None else share * heel[index] / profile
         signal += part
         part *= np.float32(energy)
         second += part
-    return signal, second / np.maximum(signal, np.float32(1e-30)), open_energy
+    return signal, second / np.maximum(signal, np.float32(1e-30)), open_energy, profile
 
 
 def _scatter(own: np.ndarray, incident: np.ndarray, camera: Camera, exposure: Exposure, beam: Spectrum) -> tuple[np.ndarray, float]:
