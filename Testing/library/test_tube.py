@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.physics.attenuation import mass_attenuation
+from SyntheXLib.physics.blur import GeometricBlur
 from SyntheXLib.physics.detector import Detector
-from SyntheXLib.physics.geometry import heel_profile
+from SyntheXLib.physics.geometry import heel
+from SyntheXLib.physics.scatter import Scatter
 from SyntheXLib.physics.spectrum import Spectrum, tube_fluence, tube_spectrum
 from SyntheXLib.rendering.levels import Exposure, make_image
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
@@ -56,12 +59,14 @@ def test_the_open_beam_falls_towards_the_anode(side: str) -> None:
     exposure = Exposure(cathode_side=side, detector=raw)
     image = make_image("realistic", projection, camera, exposure)
     even = make_image("realistic", projection, camera, replace(exposure, cathode_side="none"))
-    heel = image / even
+    shape = image / even
     at = camera.detector_axes_mm()[0]
-    turned = {"left": heel[:, ::-1], "right": heel, "up": heel.T[:, ::-1], "down": heel.T}[side]
+    turned = {"left": shape[:, ::-1], "right": shape, "up": shape.T[:, ::-1], "down": shape.T}[side]
     assert np.allclose(turned, turned[:1], rtol=1e-5)  # along one axis only
-    expected = heel_profile(at, 1020, (90, 4, 0, 12), lambda kev: kev * Detector().absorption(kev))
-    assert np.allclose(turned[0], expected, rtol=1e-5) and 0.80 < turned[0, 0] < 0.85 and 1 < turned[0, -1] < 1.1
+    beam = tube_spectrum(90, 4)
+    signal = beam.photons * beam.energy_kev * Detector().absorption(beam.energy_kev)
+    expected = signal @ heel(at, 1020, (90, 4, 0, 12), beam.energy_kev) / signal.sum()
+    assert np.allclose(turned[0], expected, rtol=5e-3) and 0.80 < turned[0, 0] < 0.85 and 1 < turned[0, -1] < 1.1
     assert np.all(np.diff(turned[0]) > -2e-3)
     # Divided by the open beam, the signal is even; what stays is the noise of fewer photons.
     flat = replace(exposure, detector=Detector())
@@ -73,10 +78,28 @@ def test_heel_in_kerma_is_that_of_the_table() -> None:
     coefficient = np.array([10.0, 15, 20, 30, 40, 50, 60, 80, 100, 150])
     mu_en = np.array([4.742, 1.334, 0.5389, 0.1537, 0.06833, 0.04098, 0.03041, 0.02407, 0.02325, 0.02496])
     at, kerma, _ = np.array(SPEKPY).T
-    found = heel_profile(
-        at * 10, 1000, (90, 4, 0, 12), lambda kev: kev * np.exp(np.interp(np.log(kev), np.log(coefficient), np.log(mu_en)))
-    )
+    beam = tube_spectrum(90, 4)
+    weight = beam.photons * beam.energy_kev * np.exp(np.interp(np.log(beam.energy_kev), np.log(coefficient), np.log(mu_en)))
+    found = weight @ heel(at * 10, 1000, (90, 4, 0, 12), beam.energy_kev) / weight.sum()
     assert np.allclose(found / (1 + (at / 100) ** 2), kerma / 68.4, rtol=0.02)
+
+
+def test_the_beam_is_harder_towards_the_anode() -> None:
+    size = 32
+    path = np.zeros((len(HU_CUTS) + 1, size, size), np.float32)
+    path[2] = 200.0
+    projection = Projection(HU_CUTS, path, np.zeros_like(path), np.zeros((size, size), np.uint16))
+    camera = DEVICES["cios-fusion"].camera(np.eye(4), shape=(size, size))
+    detector = Detector(adc_bits=0, mtf_half_per_mm=0)
+    exposure = Exposure(detector=detector, scatter=Scatter(0), blur=GeometricBlur(focal_spot_mm=0), cathode_side="right")
+    image = make_image("realistic", projection, camera, exposure)  # relative to the open beam of each pixel
+    density = exposure.decomposition.area_densities(path[:, :1, 0], np.zeros((len(HU_CUTS) + 1, 1)))["soft_tissue"]
+    at = camera.detector_axes_mm()[0]
+    energies, photons = tube_fluence(90, 4, 0, 12, np.degrees(np.arctan(at / 1020)))
+    weight = photons * energies * detector.absorption(energies)
+    expected = (weight @ np.exp(-mass_attenuation("soft_tissue", energies) * density)) / weight.sum(1)
+    assert np.allclose(image, expected, rtol=0.01)
+    assert 1.05 < image[0, 0] / image[0, 16] < 1.10 and 0.97 < image[0, -1] / image[0, 16] < 0.99
 
 
 def test_impossible_tubes_are_told() -> None:

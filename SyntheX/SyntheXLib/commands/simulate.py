@@ -64,6 +64,12 @@ def add(commands: Any) -> None:
         "--collimator", metavar="WxH|D", help="field on the detector, mm: width x height of the blades, or diameter of the iris"
     )
     beam.add_argument("--no-grid", action="store_true", help="take the anti-scatter grid out of the beam")
+    beam.add_argument(
+        "--monte-carlo-scatter",
+        type=int,
+        metavar="PHOTONS",
+        help="scatter by following so many photons through every view, instead of kernels: slow, 10000000 take half a minute",
+    )
     run_options = parser.add_argument_group("running and storage")
     run_options.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     run_options.add_argument("--renderer", default="own", help=f"{', '.join(RENDERERS)}; own and auto are the same (default: own)")
@@ -87,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     exposure, ranges = _exposure(options, task.c_arm.device)
     tools = tuple(str(Path(path).resolve()) for path in options.tool)
     settings = ViewSettings(
-        options.level, exposure, options.image_size, options.dtype, ranges, options.poisson_photons, options.oversample, tools
+        options.level, exposure, options.image_size, options.dtype, ranges, options.poisson_photons, options.oversample, tools, options.monte_carlo_scatter
     )
     if (options.out / HEADER_FILE).exists() and not options.resume:
         raise SyntheXError(f"{options.out} already holds a data set: add --resume to go on with it, or choose another folder.")

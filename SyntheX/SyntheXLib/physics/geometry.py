@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from SyntheXLib.physics.spectrum import tube_fluence
@@ -17,7 +15,7 @@ def relative_fluence(x_mm: np.ndarray, y_mm: np.ndarray, source_to_detector_mm: 
     """Photons per area of a flat detector, relative to where the central ray meets it.
 
     Inverse square of the distance from the source, and the cosine of the angle at which the ray meets the plane: cos^3 in all.
-    The source is taken to shine equally in all directions; `heel_profile` tells how it does not.
+    The source is taken to shine equally in all directions; `heel` tells how it does not.
 
     Parameters
     ----------
@@ -36,16 +34,12 @@ def relative_fluence(x_mm: np.ndarray, y_mm: np.ndarray, source_to_detector_mm: 
     return 1 / (squared * np.sqrt(squared))
 
 
-def heel_profile(
-    towards_cathode_mm: np.ndarray,
-    source_to_detector_mm: float,
-    tube: tuple[float, float, float, float],
-    response: Callable[[np.ndarray], np.ndarray],
+def heel(
+    towards_cathode_mm: np.ndarray, source_to_detector_mm: float, tube: tuple[float, float, float, float], energy_kev: np.ndarray
 ) -> np.ndarray:
-    """Signal along the axis from anode to cathode relative to the central ray's, due to the anode and the obliquely crossed filters.
+    """Photons along the axis from anode to cathode relative to the central ray's, due to the anode and the obliquely crossed filters.
 
-    Only the signal changes along the axis: the beam's hardening towards the anode is left out where the object attenuates it (behind 20 cm
-    of water it would make the anode's side brighter by some per cent), and so is the filters' obliqueness across the axis (below 1 %).
+    The obliqueness of the filters across the axis is left out (below 1 %).
 
     Parameters
     ----------
@@ -55,16 +49,18 @@ def heel_profile(
         Distance from the source to the detector along the central ray, mm.
     tube
         Tube voltage (kV), aluminium and copper filtration (mm), anode angle (degrees); see `tube_fluence`.
-    response
-        From (E,) photon energies (keV) to the detector's signal per photon.
+    energy_kev
+        (E,) photon energies, keV, below the tube voltage.
 
     Returns
     -------
     numpy.ndarray
-        (N,) float32, 1 on the central ray. The inverse square of the distance is not in it.
+        (E, N) float32, 1 on the central ray. The inverse square of the distance is not in it.
     """
     place = np.asarray(towards_cathode_mm, float) / source_to_detector_mm
     nodes = np.linspace(place.min(), place.max(), _HEEL_POINTS)
     energies, photons = tube_fluence(*tube, np.degrees(np.arctan(np.append(nodes, 0.0))))
-    signal = (photons * response(energies)).sum(1)
-    return np.interp(place, nodes, signal[:-1] / signal[-1]).astype(np.float32)
+    sent = photons[-1] > 0
+    ratio = photons[:-1, sent] / photons[-1, sent]  # smooth in energy, where the photons are not
+    at_energy = np.array([np.interp(energy_kev, energies[sent], row) for row in ratio])
+    return np.array([np.interp(place, nodes, column) for column in at_energy.T], np.float32)

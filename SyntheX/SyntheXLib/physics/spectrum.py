@@ -161,7 +161,7 @@ def _emitted(kvp: float, takeoff_deg: np.ndarray) -> tuple[np.ndarray, np.ndarra
     over_voltage = np.array([np.interp(kvp, anode["kvp"], unit) for unit in np.eye(len(anode["kvp"]))])
     angles = np.log(anode["takeoff_deg"])
     over_angle = np.stack([np.interp(np.log(np.maximum(takeoff_deg, 1e-3)), angles, unit) for unit in np.eye(len(angles))], axis=1)
-    ratio = np.exp(np.einsum("at,v,tve->ae", over_angle, over_voltage, anode["log_ratio"]))
+    ratio = np.exp(np.einsum("at,te->ae", over_angle, np.einsum("v,tve->te", over_voltage, anode["log_ratio"])))
     return tube["energy_kev"], reference * ratio
 
 

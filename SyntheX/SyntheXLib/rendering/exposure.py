@@ -37,9 +37,9 @@ class Exposure:
     anode_angle_deg
         Angle between the anode's face and the central ray, 6 to 20 degrees.
     cathode_side
-        Side of the image on which the tube's cathode lies: ``left``, ``right``, ``up`` or ``down``; the open beam is weaker towards the
-        other side (heel effect), which flat-fielding hides but for the noise. ``none`` leaves the effect out. C-arms mostly have the axis
-        of the tube across the plane of the C, so along the patient when the C stands across the table.
+        Side of the image on which the tube's cathode lies: ``left``, ``right``, ``up`` or ``down``; the beam is weaker and harder towards
+        the other side (heel effect), of which flat-fielding leaves the hardness and the noise. ``none`` leaves the effect out. Which side
+        it is on a device is seldom told: "down" is a choice.
     collimator
         Blades and iris that bound the beam; None leaves all of the detector lit.
     decomposition

@@ -37,6 +37,7 @@ def make_image(
     poisson_photons: float | None = None,
     previous: np.ndarray | None = None,
     materials: Mapping[str, np.ndarray] | None = None,
+    scatter: tuple[np.ndarray, float] | None = None,
 ) -> np.ndarray:
     """The detector's signal at a realism level.
 
@@ -63,6 +64,9 @@ def make_image(
     materials
         For ``realistic``: area densities (H, W) of the CT by material, g/cm2, as `material_map.MaterialCaster` gives them; None takes them
         from the HU classes.
+    scatter
+        For ``realistic``: scatter (H, W) without grid, relative to the open beam on the central ray, and its mean energy, keV, as
+        `monte_carlo_scatter.scatter_by_monte_carlo` gives them; None takes the kernels.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def make_image(
         signal = naive(projection) if level == "naive" else heuristic(projection)
         return signal if rng is None or poisson_photons is None else counted(signal, poisson_photons, rng)
     if level == "realistic":
-        return realistic(projection, camera, exposure or Exposure(), rng, detector_spacing_mm, previous, materials)
+        return realistic(projection, camera, exposure or Exposure(), rng, detector_spacing_mm, previous, materials, scatter)
     raise SyntheXError(f"Unknown realism level '{level}': expected one of {', '.join(LEVELS)}{nearest(level, LEVELS)}.")
 
 

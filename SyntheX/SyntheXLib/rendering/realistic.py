@@ -9,7 +9,7 @@ import numpy as np
 from SyntheXLib.physics.attenuation import density, mass_attenuation
 from SyntheXLib.physics.collimator import Collimator
 from SyntheXLib.physics.detector import Detector
-from SyntheXLib.physics.geometry import CATHODE_SIDES, heel_profile, relative_fluence
+from SyntheXLib.physics.geometry import CATHODE_SIDES, heel, relative_fluence
 from SyntheXLib.physics.scatter import equivalent_kvp, kernels, scatter_signal
 from SyntheXLib.physics.spectrum import Spectrum
 from SyntheXLib.rendering.exposure import Exposure
@@ -29,6 +29,7 @@ def realistic(
     detector_spacing_mm: float | None = None,
     previous: np.ndarray | None = None,
     materials: Mapping[str, np.ndarray] | None = None,
+    scatter: tuple[np.ndarray, float] | None = None,
 ) -> np.ndarray:
     """Spectrum, scatter, blur, absorption, noise and digits, in the order in which they happen. Parameters: see `levels.make_image`.
 
@@ -42,21 +43,24 @@ def realistic(
     if materials is None:
         materials = exposure.decomposition.area_densities(projection.path_length, projection.hu_integral)
     densities = _with_tools(materials, projection.tool_path)
-    own, photon_energy, open_energy = _primary(densities, beam.binned(_SPECTRUM_BINS), detector)
+    bins = beam.binned(_SPECTRUM_BINS)
+    own, photon_energy, open_energy, profile = _primary(densities, bins, detector, _heel(camera, exposure, bins.energy_kev))
     # Another backend's image tells the primary beam alone; energies and scatter follow from our line integrals.
     transmission = own if projection.primary is None else projection.primary
-    open_beam = _open_beam(camera, exposure)
+    x, y = camera.detector_axes_mm()
+    open_beam = relative_fluence(x[None, :], y[:, None], camera.source_to_detector_mm) * profile
     incident = open_beam if exposure.collimator is None else open_beam * _opening(camera, exposure, exposure.collimator)
-    scatter, scatter_energy = _scatter(own, incident, camera, exposure, beam)
+    scattered, scatter_energy = scatter or _scatter(own, incident, camera, exposure, beam)
+    scattered = scattered * np.float32(exposure.scatter.strength)
     primary = incident * np.maximum(exposure.blur.apply(transmission, spacing, camera.source_to_detector_mm), 0)
     if exposure.grid is not None:  # the open beam is seen through the grid too
-        scatter = scatter * np.float32(exposure.grid.scatter_transmission / exposure.grid.primary_transmission)
-    signal = primary + scatter
+        scattered = scattered * np.float32(exposure.grid.scatter_transmission / exposure.grid.primary_transmission)
+    signal = primary + scattered
 
     area = spacing[0] * spacing[1]
     quanta = beam.photons_per_mm2(exposure.open_beam_dose_ugy) * area * (exposure.grid.primary_transmission if exposure.grid else 1.0)
     if rng is not None:
-        second_moment = primary * photon_energy + scatter * np.float32(scatter_energy)
+        second_moment = primary * photon_energy + scattered * np.float32(scatter_energy)
         unit = np.float32(quanta * open_energy)  # keV that a pixel absorbs of the open beam
         signal = detector.with_quantum_noise(unit * signal, unit * second_moment, rng) / unit
     signal = detector.blurred(signal, spacing)
@@ -72,24 +76,22 @@ def realistic(
     return signal / open_beam if detector.flat_field else signal
 
 
-def primary_transmission(projection: Projection, exposure: Exposure) -> np.ndarray:
+def primary_transmission(projection: Projection, camera: Camera, exposure: Exposure) -> np.ndarray:
     """(H, W) float32 primary beam relative to the open one, weighted by the energy that the detector absorbs, from the line integrals."""
     densities = _with_tools(exposure.decomposition.area_densities(projection.path_length, projection.hu_integral), projection.tool_path)
-    return _primary(densities, exposure.spectrum.binned(_SPECTRUM_BINS), exposure.detector)[0]
+    bins = exposure.spectrum.binned(_SPECTRUM_BINS)
+    return _primary(densities, bins, exposure.detector, _heel(camera, exposure, bins.energy_kev))[0]
 
 
-def _open_beam(camera: Camera, exposure: Exposure) -> np.ndarray:
-    """(H, W) float32 open beam relative to the central ray's: inverse square, cosine and heel."""
+def _heel(camera: Camera, exposure: Exposure, energy_kev: np.ndarray) -> np.ndarray | None:
+    """(E, H, 1) or (E, 1, W) photons of (E,) energies (keV) relative to the central ray's; None without heel effect."""
     x, y = camera.detector_axes_mm()
-    beam = relative_fluence(x[None, :], y[:, None], camera.source_to_detector_mm)
     right, down = CATHODE_SIDES[exposure.cathode_side]
-    if right or down:
-        tube = (exposure.kvp, exposure.aluminium_mm, exposure.copper_mm, exposure.anode_angle_deg)
-        heel = heel_profile(
-            right * x if right else down * y, camera.source_to_detector_mm, tube, lambda kev: kev * exposure.detector.absorption(kev)
-        )
-        beam = beam * (heel[None, :] if right else heel[:, None])
-    return beam
+    if not (right or down):
+        return None
+    tube = (exposure.kvp, exposure.aluminium_mm, exposure.copper_mm, exposure.anode_angle_deg)
+    found = heel(right * x if right else down * y, camera.source_to_detector_mm, tube, energy_kev)
+    return found[:, None, :] if right else found[:, :, None]
 
 
 def _opening(camera: Camera, exposure: Exposure, collimator: Collimator) -> np.ndarray:
@@ -107,9 +109,14 @@ def _with_tools(densities: Mapping[str, np.ndarray], tool_path: Mapping[str, np.
     return whole
 
 
-def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detector) -> tuple[np.ndarray, np.ndarray, float]:
-    """Primary transmission (H, W) by absorbed energy; the absorbed photons' mean energy by energy (H, W), keV; and the open beam's
-    absorbed energy per photon, keV.
+def _primary(
+    densities: dict[str, np.ndarray], bins: Spectrum, detector: Detector, heel: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+    """Transmission, mean energy, open beam's energy and its profile.
+
+    Primary transmission (H, W) by absorbed energy, relative to the open beam of the place; the absorbed photons' mean energy by energy
+    (H, W), keV; the open beam's absorbed energy per photon on the central ray, keV; and the open beam by absorbed energy relative to the
+    central ray, of a shape that broadcasts to (H, W): what `heel` (see `_heel`), which also hardens the beam, makes of it.
 
     The detector integrates energy: its signal is the sum of E n, its variance the sum of E^2 n (compound Poisson).
     """
@@ -118,20 +125,25 @@ def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detecto
     signal, second = (np.zeros(shape, np.float32) for _ in range(2))
     absorbed = bins.photons * bins.energy_kev * detector.absorption(bins.energy_kev)
     open_energy = float(absorbed.sum())
+    shares = (absorbed / open_energy).astype(np.float32)
+    if heel is None:
+        heel = np.ones((len(shares), 1, 1), np.float32)
+    profile = (shares[:, None, None] * heel).sum(0)
+    weights = shares[:, None, None] * heel / profile
     # Bin by bin keeps the memory small, and no BLAS means the same bytes for any number of threads.
     coefficients = {name: mass_attenuation(name, bins.energy_kev).astype(np.float32) for name in present}
     rows = max(1, _BLOCK_PIXELS // shape[1])
     for block in (slice(first, first + rows) for first in range(0, shape[0], rows)):
-        for index, (energy, share) in enumerate(zip(bins.energy_kev, absorbed / open_energy, strict=True)):
+        for index, energy in enumerate(bins.energy_kev):
             exponent = np.zeros(signal[block].shape, np.float32)
             for name, column in present.items():
                 exponent -= coefficients[name][index] * column[block]
             part = np.exp(exponent, out=exponent)
-            part *= np.float32(share)
+            part *= weights[index][block] if weights.shape[1] > 1 else weights[index]
             signal[block] += part
             part *= np.float32(energy)
             second[block] += part
-    return signal, second / np.maximum(signal, np.float32(1e-30)), open_energy
+    return signal, second / np.maximum(signal, np.float32(1e-30)), open_energy, profile
 
 
 def _scatter(own: np.ndarray, incident: np.ndarray, camera: Camera, exposure: Exposure, beam: Spectrum) -> tuple[np.ndarray, float]:
@@ -146,4 +158,4 @@ def _scatter(own: np.ndarray, incident: np.ndarray, camera: Camera, exposure: Ex
     if collimator is not None and collimator.leakage == 0:
         penumbra = collimator.penumbra_mm(exposure.blur.focal_spot_mm, camera.source_to_detector_mm)
         side = min(side, 2 * collimator.reach_mm + penumbra)  # but for what the blades keep dark
-    return scatter_signal(own, incident, x, y, table, side) * np.float32(scatter.strength), table.mean_energy_kev
+    return scatter_signal(own, incident, x, y, table, side), table.mean_energy_kev

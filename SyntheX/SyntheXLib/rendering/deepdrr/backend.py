@@ -107,8 +107,8 @@ class DeepDrrRenderer:
             bare = self._own.render(Scene(scene.specimen), camera, cancelled)
             if bare is None:
                 return None
-            without = primary_transmission(bare, exposure)
-            primary = primary * (primary_transmission(projection, exposure) / np.maximum(without, np.float32(1e-30)))
+            without = primary_transmission(bare, camera, exposure)
+            primary = primary * (primary_transmission(projection, camera, exposure) / np.maximum(without, np.float32(1e-30)))
         return replace(projection, primary=primary)
 
     def close(self) -> None:
