@@ -156,7 +156,7 @@ def main() -> None:
     """Run all, print, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where results and picture go")
-    parser.add_argument("--peers", nargs="*", help="only these (default: all that are installed)")
+    parser.add_argument("--peers", nargs="*", help="only these, or none (default: all that are installed)")
     parser.add_argument("--rounds", type=int, default=3, help="turns on each small view (default 3)")
     parser.add_argument("--quick", action="store_true", help="RTK alone, one round, no scaling, no memory")
     options = parser.parse_args()
