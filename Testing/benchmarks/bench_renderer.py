@@ -105,11 +105,11 @@ def agreement(contestants: dict[str, Any], specimen: Specimen) -> dict[str, tupl
 
 def compare(ours: Ours, peers: dict[str, Peer], specimen: Specimen, rounds: int) -> Iterator[tuple[str, dict[str, Times]]]:
     """Each job and its times by name."""
-    one_pass: dict[str, float] = {}  # median seconds at 360
+    one_pass: dict[str, Times] = {}  # at 360
     for job, kind, size in (("single360", "single", 360), ("fused360", "fused", 360), ("single1536", "single", 1536)):
         jobs: dict[str, Job] = {"ours": getattr(ours, f"{kind}_job")}
         for name, peer in peers.items():
-            expected = one_pass.get(name, 0) * (size / 360) ** 2
+            expected = min(one_pass[name].seconds.values()) * (size / 360) ** 2 if one_pass else 0
             if size > 360 and expected > _LONGEST_S:
                 print(f"{job}: {name} left out, about {expected:.0f} s a view by its pixels")
             elif kind == "single" or not peer.fused_passes:
@@ -117,10 +117,10 @@ def compare(ours: Ours, peers: dict[str, Peer], specimen: Specimen, rounds: int)
         small = size <= 360
         clocks = {name: peer.clock for name, peer in peers.items()}
         times = interleaved(jobs, cameras(specimen, size, 5 if small else 2), rounds if small else 1, clocks)
-        one_pass = one_pass or {name: own.median for name, own in times.items()}
+        one_pass = one_pass or times
         for name, peer in peers.items():
             if kind == "fused" and peer.fused_passes:
-                times[name] = Times({turn: peer.fused_passes * one_pass[name] for turn in times["ours"].seconds})
+                times[name] = Times({turn: peer.fused_passes * one_pass[name].median for turn in times["ours"].seconds})
         yield job, times
 
 
@@ -156,7 +156,7 @@ def main() -> None:
     """Run all, print, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where results and picture go")
-    parser.add_argument("--peers", nargs="*", help="only these (default: all that are installed)")
+    parser.add_argument("--peers", nargs="*", help="only these, or none (default: all that are installed)")
     parser.add_argument("--rounds", type=int, default=3, help="turns on each small view (default 3)")
     parser.add_argument("--quick", action="store_true", help="RTK alone, one round, no scaling, no memory")
     options = parser.parse_args()

@@ -49,9 +49,9 @@ class Peer(Protocol):
 
 
 def installed_peers(specimen: Specimen, cuts: tuple[float, ...], names: list[str] | None = None) -> dict[str, Peer]:
-    """The peers that can be imported (of `names`, or all); a line tells why another is left out."""
+    """The peers that can be imported, of `names` or of all; a line tells why another is left out."""
     peers: dict[str, Peer] = {}
-    for name in names or list(_PEERS):
+    for name in list(_PEERS) if names is None else names:
         module, kind = _PEERS[name]
         try:
             peers[name] = getattr(import_module(module), kind)(specimen, cuts)
