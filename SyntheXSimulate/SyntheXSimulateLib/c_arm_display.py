@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def _model(node: Any | None, name: str, color: tuple[float, float, float]) -> An
     return node
 
 
-def _polyData(points: np.ndarray, **cells: list[tuple[int, ...]]) -> Any:
+def _polyData(points: np.ndarray, **cells: Sequence[tuple[int, ...]]) -> Any:
     polyData, vtkPoints = vtk.vtkPolyData(), vtk.vtkPoints()
     vtkPoints.SetData(numpy_to_vtk(np.ascontiguousarray(points, np.float64), deep=True))
     polyData.SetPoints(vtkPoints)

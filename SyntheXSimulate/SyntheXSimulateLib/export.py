@@ -69,11 +69,11 @@ def _writeDicom(xrayNode: Any, path: Path) -> None:
     except ImportError as error:
         raise SyntheXError("DICOM export needs the package pydicom, which Slicer brings: it is not installed here.") from error
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
     geometry, image = geometryOf(xrayNode), np.asarray(slicer.util.arrayFromVolume(xrayNode)[0])
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = _XA_STORAGE, generate_uid()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(_XA_STORAGE), generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dicom = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     dicom.SOPClassUID, dicom.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
