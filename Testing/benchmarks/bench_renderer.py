@@ -1,23 +1,28 @@
-"""Speed of the ray caster beside its peers, in one run: ``python bench_renderer.py [--out FOLDER] [--quick]``.
+"""Speed of the ray caster beside its peers, in one run: ``python bench_renderer.py [--out FOLDER] [--peers NAME ...] [--quick]``.
 
-Timings are interleaved (view by view, everyone in turn) and reported as medians; the ratios are what holds on a shared machine. Beside each
-stands how far the images agree with the numpy oracle.
+Everyone renders the same rays in turn; the ratios of medians are what holds on a shared machine. Beside each stands how far both images are
+from the numpy oracle's. Results go to `renderer.json`, a picture to `renderer.png`.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import json
+import os
+import pickle
 import platform
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import numpy as np
-from rtk_peer import RtkJoseph
+from chart import draw
+from peak_memory import memory_line, peak_memory
+from peer import Peer, installed_peers
+from scaling import scaling
+from timing import Job, Times, interleaved
 from workload import CUTS, cameras, chest
 
 from SyntheXLib.rendering.cpu import CpuRenderer, available_cores
@@ -27,6 +32,8 @@ from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
 
+_ORACLE_PIXELS = 96  # the oracle is slow
+_LONGEST_S = 30.0  # a view that would take a peer longer is left out
 _FIRST_IMAGE = """
 import pickle, sys, time
 from SyntheXLib.scene.scene import Scene
@@ -38,42 +45,100 @@ print(time.perf_counter() - started)
 """
 
 
-def interleaved(jobs: dict[str, Callable[[Camera], object]], views: list[Camera], rounds: int) -> dict[str, float]:
-    """Median seconds of each job over views and rounds; a first round warms up and is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for turn in range(rounds + 1):
-        for view in views if turn else views[:1]:
-            for name, job in jobs.items():
-                started = time.perf_counter()
-                job(view)
-                if turn:
-                    seconds[name].append(time.perf_counter() - started)
-    return {name: median(values) for name, values in seconds.items()}
+class Ours:
+    """The fused caster, as a peer."""
+
+    note = "one pass"
+    fused_passes = 0
+    overhead_s = 0.0
+
+    def __init__(self, specimen: Specimen) -> None:
+        self._fused, self._scene = CpuRenderer(CUTS), Scene(specimen)
+        self._single, self._bare = CpuRenderer(()), Scene(chest(labels=0))  # one quantity, as a peer's pass
+        self._labels = len(specimen.structures)
+
+    def single(self, camera: Camera) -> np.ndarray:
+        """See `peer.Peer.single`."""
+        return _by_material(self._single.render(self._bare, camera))[0]
+
+    def fused(self, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+        """See `peer.Peer.fused`."""
+        projection = self._fused.render(self._scene, camera)
+        return _by_material(projection), _masks(projection, self._labels)
+
+    def fused_job(self, camera: Camera) -> object:
+        """`fused` as the caster leaves it: classes, and the labels as a bit field."""
+        return self._fused.render(self._scene, camera)
+
+    def single_job(self, camera: Camera) -> object:
+        """`single` as the caster leaves it."""
+        return self._single.render(self._bare, camera)
 
 
-def water(projection: Projection) -> np.ndarray:
-    """Total of HU + 1000 along each ray, HU x mm."""
-    return (projection.hu_integral + 1000 * projection.path_length).sum(0)
+def _by_material(projection: Projection | None) -> np.ndarray:
+    assert projection is not None
+    return projection.hu_integral + 1000 * projection.path_length
 
 
-def agreement(specimen: Specimen, size: int = 96) -> tuple[float, float]:
-    """RMS of the total relative to the oracle's, and mean Dice of the label masks, over two small views."""
-    errors, dice = [], []
-    for camera in cameras(specimen, size, 2):
-        ours, oracle = (renderer.render(Scene(specimen), camera) for renderer in (CpuRenderer(CUTS), ReferenceRenderer(CUTS)))
-        assert ours is not None and oracle is not None
-        errors.append(np.sqrt(((water(ours) - water(oracle)) ** 2).mean() / (water(oracle) ** 2).mean()))
-        for bit in range(len(specimen.structures)):
-            a, b = ours.label_bits >> bit & 1, oracle.label_bits >> bit & 1
-            if b.any():
-                dice.append(2 * (a & b).sum() / (a.sum() + b.sum()))
-    return float(np.mean(errors)), float(np.mean(dice))
+def _masks(projection: Projection | None, labels: int) -> np.ndarray:
+    assert projection is not None
+    return np.stack([projection.label_bits >> bit & 1 for bit in range(labels)]).astype(bool)
+
+
+def agreement(contestants: dict[str, Any], specimen: Specimen) -> dict[str, tuple[float, float]]:
+    """By name: RMS of the total relative to the oracle's, and mean Dice of the label masks (NaN where it makes none), on one small view."""
+    camera = cameras(specimen, _ORACLE_PIXELS, 1)[0]
+    oracle = ReferenceRenderer(CUTS).render(Scene(specimen), camera)
+    total, truth = _by_material(oracle).sum(0), _masks(oracle, len(specimen.structures))
+    table = {}
+    for name, contestant in contestants.items():
+        error = np.sqrt(((contestant.single(camera) - total) ** 2).mean() / (total**2).mean())
+        dice = np.nan
+        if not contestant.fused_passes:
+            masks = contestant.fused(camera)[1]
+            dice = np.mean([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in zip(masks, truth, strict=True) if b.any()])
+        table[name] = float(error), float(dice)
+    return table
+
+
+def compare(ours: Ours, peers: dict[str, Peer], specimen: Specimen, rounds: int) -> dict[str, dict[str, Times]]:
+    """Times by job and name."""
+    results: dict[str, dict[str, Times]] = {}
+    for job in ("single360", "fused360", "single1536"):
+        kind, size = job.rstrip("0123456789"), int(job.lstrip("abcdefghijklmnopqrstuvwxyz"))
+        jobs: dict[str, Job] = {"ours": getattr(ours, f"{kind}_job")}
+        for name, peer in peers.items():
+            expected = results["single360"][name].median * (size / 360) ** 2 if results else 0
+            if size > 360 and expected > _LONGEST_S:
+                print(f"{job}: {name} left out, about {expected:.0f} s a view by its pixels")
+            elif kind == "single" or not peer.fused_passes:
+                jobs[name] = getattr(peer, kind)
+        times = interleaved(jobs, cameras(specimen, size, 5 if size <= 360 else 2), rounds if size <= 360 else 1)
+        for name in jobs.keys() & peers.keys():
+            times[name] = Times({turn: seconds - peers[name].overhead_s for turn, seconds in times[name].seconds.items()})
+        for name, peer in peers.items():
+            if kind == "fused" and peer.fused_passes:
+                passes = peer.fused_passes * results["single360"][name].median
+                times[name] = Times({turn: passes for turn in times["ours"].seconds})
+        results[job] = times
+    return results
+
+
+def print_times(results: dict[str, dict[str, Times]], accuracy: dict[str, tuple[float, float]], notes: dict[str, str]) -> None:
+    """One row a job and contestant, agreement beside each ratio."""
+    print(f"\n{'job':11s} {'who':12s} {'ms a view':>10s} {'turns':>5s} {'ratio':>8s}   total RMS   Dice    how")
+    for job, times in results.items():
+        for name, own in times.items():
+            error, dice = accuracy[name]
+            masks = f"{dice:.4f}" if job.startswith("fused") and np.isfinite(dice) else "-     "
+            how = notes[name] if job.startswith("fused") else "one quantity"
+            ratio = own.ratio(times["ours"])
+            print(f"{job:11s} {name:12s} {1e3 * own.median:10,.1f} {len(own.seconds):5d} {ratio:6.1f} x   {error:8.3%}   {masks}  {how}")
+    print(f"RMS and Dice against the numpy oracle: one view of {_ORACLE_PIXELS} x {_ORACLE_PIXELS} pixels over the whole detector.\n")
 
 
 def first_image_seconds(specimen: Specimen, folder: Path) -> float:
     """From import of the renderer to the first image, compile included, in a process of its own."""
-    import pickle
-
     path = folder / "first.pickle"
     path.write_bytes(pickle.dumps((specimen, cameras(specimen, 360, 1)[0])))
     output = subprocess.run([sys.executable, "-c", _FIRST_IMAGE, str(path)], capture_output=True, text=True, check=True).stdout
@@ -81,92 +146,64 @@ def first_image_seconds(specimen: Specimen, folder: Path) -> float:
     return float(output)
 
 
-def scaling() -> list[tuple[str, float]]:
-    """Milliseconds of a fused view as one thing changes."""
-    rows = []
-
-    def measure(title: str, specimen: Specimen, size: int = 360, threads: int | None = None) -> None:
-        renderer, scene = CpuRenderer(CUTS, threads), Scene(specimen)
-        rows.append((title, 1e3 * interleaved({"": lambda view: renderer.render(scene, view)}, cameras(specimen, size, 3), 2)[""]))
-
-    whole = chest()
-    for size in (128, 256, 512, 1024):
-        measure(f"pixels {size} x {size}", whole, size)
-    measure("voxels / 8", chest(shrink=2))
-    for count in (1, 6, 16, 32):
-        measure(f"labels {count}", chest(labels=count))
-    for threads in sorted({1, 2, available_cores()}):
-        measure(f"cores {threads}", whole, threads=threads)
-    return rows
-
-
-def plot(times: dict[str, float], path: Path) -> None:
-    """Bars of milliseconds, logarithmic."""
-    if importlib.util.find_spec("matplotlib") is None:
-        print("matplotlib is not installed: no plot.")
-        return
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 0.5 * len(times) + 1.2), layout="constrained")
-    bars = axes.barh(list(times), [1e3 * value for value in times.values()])
-    axes.bar_label(bars, fmt="%.0f ms", padding=4)
-    axes.set(xscale="log", xlabel="milliseconds a view (median)")
-    axes.margins(x=0.3)
-    axes.invert_yaxis()
-    figure.savefig(path, dpi=120)
+def machine() -> str:
+    """Processor, cores and kernel variant."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text(encoding="utf-8").splitlines() if table.exists() else []
+    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
+    return f"{model}, {available_cores()} cores, {CpuRenderer().name}"
 
 
 def main() -> None:
-    """Run all and print."""
+    """Run all, print, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where the plot goes")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, no scaling table")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where results and picture go")
+    parser.add_argument("--peers", nargs="*", help="only these (default: all that are installed)")
+    parser.add_argument("--quick", action="store_true", help="RTK alone, one round, no scaling, no memory")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    rounds = 1 if options.quick else 3
     specimen = chest()
-    scene, fused = Scene(specimen), CpuRenderer(CUTS)
-    bare, single = Scene(chest(labels=0)), CpuRenderer(())  # one quantity, as a peer's pass
-    print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, {fused.name}; CT {specimen.hu.shape[::-1]}")
-    error, dice = agreement(specimen)
-    print(f"against the numpy oracle: total RMS {error:.3%}, mask Dice {dice:.4f}")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    shape = " x ".join(map(str, specimen.hu.shape[::-1]))
+    title = f"{machine()}; CT {shape}; {datetime.now(UTC):%Y-%m-%d}; load at start {load:.1f}"
+    print(title)
+    ours = Ours(specimen)
+    peers = installed_peers(specimen, CUTS, options.peers if options.peers is not None else ["rtk"] if options.quick else None)
+    accuracy = agreement({"ours": ours, **peers}, specimen)
+    results = compare(ours, peers, specimen, 1 if options.quick else 3)
+    print_times(results, accuracy, {"ours": ours.note} | {name: peer.note for name, peer in peers.items()})
+    curves = {} if options.quick else scaling()
+    for what, points in curves.items():
+        print(f"{what:14s} " + "   ".join(f"{number}: {value:.1f} ms" for number, value in points))
+    memory = {} if options.quick else peak_memory()
+    for case, gigabytes in memory.items():
+        print(memory_line(case, gigabytes))
 
-    jobs: dict[str, dict[str, Callable[[Camera], object]]] = {
-        "fused360": {"ours": lambda view: fused.render(scene, view)},
-        "single360": {"ours": lambda view: single.render(bare, view)},
-        "single1536": {"ours": lambda view: single.render(bare, view)},
+    first = first_image_seconds(specimen, options.out)
+    ratios = {
+        f"{job} vs {name}": own.ratio(times["ours"]) for job, times in results.items() for name, own in times.items() if name != "ours"
     }
-    if importlib.util.find_spec("itk") is None:
-        print("itk-rtk is not installed: no comparison (pip install -r Testing/benchmarks/requirements.txt).")
-    else:
-        peer = RtkJoseph(specimen)
-        nine, one = peer.fused_volumes(CUTS), [peer.volume(specimen.hu + 1000.0)]
-        jobs["fused360"]["rtk"] = lambda view: peer.project(nine, view)
-        jobs["single360"]["rtk"] = lambda view: peer.project(one, view)
-        jobs["single1536"]["rtk"] = lambda view: peer.project(one, view)
-        view = cameras(specimen, 360, 1)[0]
-        theirs, ours = peer.project(one, view)[0], fused.render(scene, view)
-        assert ours is not None
-        print(f"against rtk: total RMS {np.sqrt(((water(ours) - theirs) ** 2).mean() / (theirs**2).mean()):.3%}")
-
-    times: dict[str, float] = {}
-    ratios = []
-    for job, contestants in jobs.items():
-        size = int(job.removeprefix("fused").removeprefix("single"))
-        medians = interleaved(contestants, cameras(specimen, size, 5 if size < 1000 else 2), rounds if size < 1000 else 1)
-        for name, value in medians.items():
-            times[f"{job} {name}"] = value
-            print(f"{job:12s} {name:6s} {1e3 * value:9.1f} ms")
-        ratios += [f"{job} vs {name}: {medians[name] / medians['ours']:.1f} x" for name in medians if name != "ours"]
-    print(f"first image, compile included: {first_image_seconds(specimen, options.out):.2f} s")
-    if not options.quick:
-        for title, milliseconds in scaling():
-            print(f"{title:20s} {milliseconds:9.1f} ms")
-    plot(times, options.out / "renderer.png")
-    print("\n".join(ratios))
+    milliseconds = {job: {name: round(1e3 * own.median, 2) for name, own in times.items()} for job, times in results.items()}
+    draw(milliseconds, curves, title, options.out / "renderer.png")
+    record = {
+        "machine": machine(),
+        "load": load,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ct": shape,
+        "milliseconds": milliseconds,
+        "turns": {job: {name: len(own.seconds) for name, own in times.items()} for job, times in results.items()},
+        "ratios": {name: round(value, 2) for name, value in ratios.items()},
+        "rms": {name: error for name, (error, _) in accuracy.items()},
+        "dice": {name: dice if np.isfinite(dice) else None for name, (_, dice) in accuracy.items()},
+        "scaling_ms": curves,
+        "peak_memory_gb": memory,
+        "first_image_s": round(first, 3),
+    }
+    (options.out / "renderer.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print()
+    for name, value in ratios.items():
+        print(f"{name}: {value:.1f} x")
+    print(f"first image: {first:.2f} s")
 
 
 if __name__ == "__main__":

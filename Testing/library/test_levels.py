@@ -28,10 +28,11 @@ def flat(hu: float, millimetres: float, size: int = 4) -> tuple[Projection, Came
 
 
 def bare(dose: float = 5.0, strength: float = 0.0, grid: AntiScatterGrid | None = None, **detector: float) -> Exposure:
-    """No scatter, no blur, no digits, no readout noise, but what is given."""
+    """No scatter, no heel, no blur, no digits, no readout noise, but what is given."""
     plain = {"mtf_half_per_mm": 0, "readout_noise_quanta": 0, "adc_bits": 0, "full_scale": 10, "light_swank": 1, **detector}
     still = GeometricBlur(focal_spot_mm=0)
-    return Exposure(open_beam_dose_ugy=dose, scatter=Scatter(strength), grid=grid, blur=still, detector=Detector(**plain))  # type: ignore[arg-type]
+    kept = Detector(**plain)  # type: ignore[arg-type]
+    return Exposure(open_beam_dose_ugy=dose, cathode_side="none", scatter=Scatter(strength), grid=grid, blur=still, detector=kept)
 
 
 @pytest.mark.parametrize(("hu", "naive", "heuristic"), [(0, 1000, 130), (-500, 500, 0), (700, 1700, 830), (-1000, 0, 0)])
@@ -40,6 +41,58 @@ def test_naive_and_heuristic_attenuate_from_their_thresholds(hu: float, naive: f
     per_hu = (0.02683 - 2.485e-6) / 1000
     for level, excess in (("naive", naive), ("heuristic", heuristic)):
         assert np.allclose(make_image(level, projection, camera), np.exp(-per_hu * excess * 100), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("material", "g_cm3"), [("nitinol", 6.45), ("titanium", 4.51), ("steel_316l", 8.0)])
+def test_a_rod_attenuates_by_its_chord(material: str, g_cm3: float) -> None:
+    projection, camera = flat(-1000.0, 0.0, size=41)
+    x, radius = camera.detector_axes_mm()[0] / 10, 1.0  # 0.05 mm a pixel in the rod's plane
+    chord = np.broadcast_to(2 * np.sqrt(np.maximum(radius**2 - x**2, 0)), (41, 41)).astype(np.float32)
+    with_rod = replace(projection, tool_path={material: chord})
+    image = make_image("realistic", with_rod, camera, bare())
+    full = tube_spectrum(90, 4)
+    for beam, tolerance in ((full.binned(16), 1e-4), (full, 0.04)):  # few bins are worst for metal in the open beam
+        weight = beam.photons * beam.energy_kev * Detector().absorption(beam.energy_kev)
+        column = [weight @ np.exp(-mass_attenuation(material, beam.energy_kev) * g_cm3 * mm / 10) / weight.sum() for mm in chord[0]]
+        assert np.allclose(image, column, rtol=tolerance)
+    per_hu = (0.02683 - 2.485e-6) / 1000
+    for level, lower in (("naive", -1000), ("heuristic", -130)):
+        assert np.allclose(make_image(level, with_rod, camera), np.exp(-per_hu * (8000 - lower) * chord), rtol=1e-5)
+
+
+def test_tools_of_the_material_that_the_ct_holds_add_up() -> None:
+    projection, camera = flat(2500.0, 3.0)  # the CT's metal is titanium
+    tool = np.full((4, 4), 2.0, np.float32)
+    both = make_image("realistic", replace(projection, tool_path={"titanium": tool, "nitinol": tool}), camera, bare())
+    density = float(area_density("titanium", np.array(3.0), np.array(7500.0)))
+    beam = tube_spectrum(90, 4)
+    weight = beam.photons * beam.energy_kev * Detector().absorption(beam.energy_kev)
+    exponent = mass_attenuation("titanium", beam.energy_kev) * (density + 0.902) + mass_attenuation("nitinol", beam.energy_kev) * 1.29
+    assert np.allclose(both, weight @ np.exp(-exponent) / weight.sum(), rtol=0.02)
+    with pytest.raises(SyntheXError, match=r"No density of 'nitinoll'.*did you mean 'nitinol'"):
+        make_image("realistic", replace(projection, tool_path={"nitinoll": tool}), camera)
+
+
+def test_a_primary_image_of_another_backend_takes_the_place_of_ours() -> None:
+    projection, camera = slab_and_camera()
+    own = make_image("realistic", projection, camera, bare(strength=1.0))
+    scatter = own - make_image("realistic", projection, camera, bare(strength=0.0))
+    made = np.linspace(0.01, 0.5, 64 * 64, dtype=np.float32).reshape(64, 64)
+    image = make_image("realistic", replace(projection, primary=made), camera, bare(strength=1.0))
+    assert np.allclose(image - scatter, made, rtol=1e-4)
+
+
+@pytest.mark.parametrize("level", ["naive", "heuristic"])
+def test_poisson_noise_of_the_simple_levels_is_counted(level: str) -> None:
+    projection, camera = flat(0.0, 50.0, size=256)
+    clean = make_image(level, projection, camera, rng=np.random.default_rng(1))
+    assert np.array_equal(clean, make_image(level, projection, camera))  # off by default
+    image = make_image(level, projection, camera, rng=np.random.default_rng(1), poisson_photons=2000)
+    assert np.allclose(image * 2000, np.rint(image * 2000), atol=1e-3)
+    assert np.isclose(image.mean(), clean.mean(), rtol=5 / np.sqrt(2000 * clean.mean()) / 256)
+    assert np.isclose(image.var(dtype=float), clean.mean() / 2000, rtol=5 * np.sqrt(2) / 256)
+    with pytest.raises(SyntheXError, match="poisson_photons must be above 0"):
+        make_image(level, projection, camera, rng=np.random.default_rng(1), poisson_photons=0)
 
 
 def test_realistic_without_noise_is_the_spectral_integral() -> None:

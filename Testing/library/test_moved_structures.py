@@ -18,7 +18,9 @@ def bone_in_muscle() -> Specimen:
     fraction = ball_fraction(SHAPE, MATRIX, CENTER, RADIUS)
     hu = 50 + 950 * fraction
     hu[0] = -1000
-    return make_specimen("bone", hu, MATRIX, {"femur": fraction > 0.5, "all": hu > 0}, ["femur", "all"], {"head": CENTER, "other": np.zeros(3)})
+    return make_specimen(
+        "bone", hu, MATRIX, {"femur": fraction > 0.5, "all": hu > 0}, ["femur", "all"], {"head": CENTER, "other": np.zeros(3)}
+    )
 
 
 def motion() -> np.ndarray:

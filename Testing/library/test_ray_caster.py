@@ -12,7 +12,7 @@ from SyntheXLib.physics.decomposition import area_density
 from SyntheXLib.rendering.cpu import CpuRenderer, runnable_variants
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.rendering.reference import ReferenceRenderer
-from SyntheXLib.rendering.renderer import Renderer, make_renderer
+from SyntheXLib.rendering.renderer import Renderer, make_renderer, render_views
 from SyntheXLib.scene.c_arm import Camera, CArm, load_device
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.scene import Scene
@@ -240,3 +240,52 @@ def test_a_cancelled_render_gives_nothing(renderer: Renderer) -> None:
 def test_an_unknown_renderer_is_told() -> None:
     with pytest.raises(SyntheXError, match=r"Unknown renderer 'gpu'"):
         make_renderer("gpu")
+
+
+@pytest.mark.parametrize("renderer", RENDERERS, ids=lambda r: r.name)
+@pytest.mark.parametrize("pose", VIEWS)
+def test_label_paths_are_chords(renderer: Renderer, pose: CArmPose, ball: tuple[Specimen, np.ndarray, float]) -> None:
+    specimen, center, radius = ball
+    camera = view(pose)
+    projection = renderer.render(Scene(specimen), camera, label_paths=True)
+    assert projection is not None and projection.label_path is not None and projection.label_path.shape == (1, *camera.shape)
+    expected = 2 * np.sqrt(np.maximum(radius**2 - ray_distance(camera, center) ** 2, 0))
+    assert np.isclose(projection.label_path.sum(), expected.sum(), rtol=0.01)
+    assert np.abs(projection.label_path[0] - expected)[expected > radius].mean() < np.linalg.norm(specimen.spacing_mm) / 2
+    assert np.array_equal(projection.label_path[0] > 0, projection.label_bits == 1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("pose", VIEWS)
+@pytest.mark.parametrize("structures", [2, 20, 32])
+def test_label_paths_agree_with_the_oracle(variant: str, pose: CArmPose, structures: int) -> None:
+    specimen, camera = rough_specimen(structures), view(pose, (31, 43))
+    expected, found = (r.render(Scene(specimen), camera, label_paths=True) for r in (ReferenceRenderer(), CpuRenderer(variant=variant)))
+    assert expected is not None and found is not None and expected.label_path is not None and found.label_path is not None
+    assert np.sqrt(((found.label_path - expected.label_path) ** 2).mean()) < 0.05 * np.sqrt((expected.label_path**2).mean())
+    plain = render(CpuRenderer(variant=variant), specimen, camera)
+    assert plain.label_path is None and (plain.label_bits != found.label_bits).mean() < 0.01
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("pose", VIEWS)
+def test_a_preview_looks_at_every_second_plane(variant: str, pose: CArmPose, ball: tuple[Specimen, np.ndarray, float]) -> None:
+    specimen, camera = ball[0], view(pose)
+    expected, found = (r.render(Scene(specimen), camera, plane_step=2) for r in (ReferenceRenderer(), CpuRenderer(variant=variant)))
+    assert expected is not None and found is not None
+    full = water_mm(render(ReferenceRenderer(), specimen, camera))
+    assert np.abs(water_mm(found) - water_mm(expected)).max() < 0.02 * full.max()
+    assert np.sqrt(((water_mm(found) - full) ** 2).mean()) < 0.05 * full.max() and np.isclose(water_mm(found).sum(), full.sum(), rtol=0.01)
+
+
+def test_a_region_is_the_part_of_the_view(ball: tuple[Specimen, np.ndarray, float]) -> None:
+    camera = view(VIEWS[1])
+    whole, part = (render(CpuRenderer(), ball[0], c) for c in (camera, camera.region(20, 31, (40, 50))))
+    assert np.allclose(water_mm(part), water_mm(whole)[20:60, 31:81], atol=1e-2)
+
+
+def test_many_views_come_in_order_and_stop_when_asked(ball: tuple[Specimen, np.ndarray, float]) -> None:
+    renderer, cameras = CpuRenderer(), [view(pose) for pose in VIEWS]
+    for camera, projection in zip(cameras, render_views(renderer, Scene(ball[0]), cameras), strict=True):
+        assert np.array_equal(projection.hu_integral, render(renderer, ball[0], camera).hu_integral)
+    assert not list(render_views(renderer, Scene(ball[0]), cameras, cancelled=lambda: True))

@@ -27,6 +27,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default: 0)")
     parser.add_argument("--image-size", type=int, metavar="PX", help="pixels a side (default: the task's)")
     parser.add_argument("--level", default="realistic", help="realism level: naive, heuristic or realistic (default: realistic)")
+    parser.add_argument(
+        "--poisson-photons",
+        type=float,
+        metavar="N",
+        help="photons a pixel of the open beam at the naive and heuristic levels (default: no noise)",
+    )
     beam = parser.add_argument_group("exposure (realistic level)")
     beam.add_argument("--kvp", type=float, default=90.0, metavar="KV", help="tube voltage, 40 to 150 kV (default: 90)")
     beam.add_argument("--aluminium", type=float, default=4.0, metavar="MM", help="aluminium filtration, mm (default: 4)")
@@ -56,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     exposure = Exposure(options.kvp, options.aluminium, options.copper, options.dose)
     if options.no_grid:
         exposure = replace(exposure, grid=None)
-    settings = ViewSettings(options.level, exposure, options.image_size, options.dtype)
+    settings = ViewSettings(options.level, exposure, options.image_size, options.dtype, options.poisson_photons)
     task = load_task(options.task)
     if (options.out / HEADER_FILE).exists() and not options.resume:
         raise SyntheXError(f"{options.out} already holds a data set: add --resume to go on with it, or choose another folder.")

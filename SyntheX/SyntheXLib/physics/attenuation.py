@@ -14,6 +14,9 @@ from SyntheXLib.tasks.task import nearest
 # Mean energy at which a CT scanner's Hounsfield scale is defined here: effective energy of a 120 kVp beam in the patient, about 70 keV.
 CT_ENERGY_KEV = 70.0
 
+# g/cm3. Elements: NIST; nitinol and steel 316L: their usual data sheets.
+_DENSITY = {"aluminium": 2.699, "copper": 8.96, "titanium": 4.51, "nitinol": 6.45, "steel_316l": 8.0}
+
 
 @lru_cache(maxsize=1)
 def _table() -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -26,6 +29,19 @@ def _table() -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def materials() -> tuple[str, ...]:
     """Names of the materials in the table."""
     return tuple(_table()[1])
+
+
+def density(material: str) -> float:
+    """Density (g/cm3) of a metal: what filters and tools are made of.
+
+    Raises
+    ------
+    SyntheXError
+        When it is not known.
+    """
+    if material not in _DENSITY:
+        raise SyntheXError(f"No density of '{material}' is known: expected one of {', '.join(_DENSITY)}{nearest(material, _DENSITY)}.")
+    return _DENSITY[material]
 
 
 def mass_attenuation(material: str, energy_kev: np.ndarray | float) -> np.ndarray:

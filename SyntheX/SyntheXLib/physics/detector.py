@@ -36,6 +36,8 @@ class Detector:
         Signal, relative to the open beam on the central ray, at which a pixel saturates.
     adc_bits
         Bits of the converter, which spans 0 to `full_scale`; 0 leaves the signal continuous (it still saturates).
+    lag
+        Share of an image's signal that is left over from the image before, 0 to below 1; over a sequence it decays exponentially.
     flat_field
         Whether the image is divided by that of the open beam (noise and saturation are not undone).
     """
@@ -48,6 +50,7 @@ class Detector:
     readout_noise_quanta: float = 2.0
     full_scale: float = 1.25
     adc_bits: int = 16
+    lag: float = 0.0
     flat_field: bool = True
 
     def __post_init__(self) -> None:
@@ -61,6 +64,8 @@ class Detector:
             raise SyntheXError(f"Detector: packing and light_swank must be at most 1, found {self.packing:g} and {self.light_swank:g}.")
         if not 0 <= self.adc_bits <= 24:
             raise SyntheXError(f"Detector: adc_bits must lie within 0 (continuous) to 24, found {self.adc_bits}.")
+        if not 0 <= self.lag < 1:
+            raise SyntheXError(f"Detector: lag must lie within 0 to below 1, found {self.lag:g}.")
         if self.mtf_shape not in MTF_SHAPES:
             raise SyntheXError(f"Detector: mtf_shape must be {' or '.join(MTF_SHAPES)}, found '{self.mtf_shape}'.")
 
@@ -101,6 +106,12 @@ class Detector:
     def blurred(self, image: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
         """The scintillator's blur of an (H, W) image of pixels of height and width `spacing_mm`."""
         return apply_mtf(image, self.mtf, spacing_mm) if self.mtf_half_per_mm else image
+
+    def with_lag(self, signal: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
+        """What is read of a signal when the image before read `previous` (both of any one shape); None is the first of a sequence."""
+        if previous is None or self.lag == 0:
+            return signal
+        return np.float32(1 - self.lag) * signal + np.float32(self.lag) * previous
 
     def digitized(self, signal: np.ndarray) -> np.ndarray:
         """What the converter makes of a signal (any shape, open beam = 1): clipped to 0 ... `full_scale`, in whole counts; float32."""

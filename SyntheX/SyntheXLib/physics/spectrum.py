@@ -9,13 +9,13 @@ from importlib import resources
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.physics.attenuation import mass_attenuation
-
-_DENSITY = {"aluminium": 2.699, "copper": 8.96}  # g/cm3, NIST
+from SyntheXLib.physics.attenuation import density, mass_attenuation
 
 # NIST mass energy-absorption coefficient of dry air, cm2/g (Hubbell and Seltzer, NISTIR 5632), at these energies in keV.
 _AIR_KEV = np.array([10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0])
 _AIR_MU_EN = np.array([4.742, 1.334, 0.5389, 0.1537, 0.06833, 0.04098, 0.03041, 0.02407, 0.02325, 0.02496])
+# Anode of the table of all voltages, and what other angles are taken.
+ANODE_ANGLE_DEG, ANODE_ANGLES_DEG = 12.0, (6.0, 20.0)
 _KEV_PER_GRAM_IN_UGY = 1e-9 / 1.602176634e-16  # 1 uGy = 1e-9 J/g
 
 
@@ -39,10 +39,9 @@ class Spectrum:
         """Mean photon energy, keV."""
         return float(self.energy_kev @ self.photons)
 
-    def filtered(self, material: str, millimetres: float, density: float | None = None) -> Spectrum:
-        """Behind a sheet of a material; `density` in g/cm3, known for aluminium and copper."""
-        density = _DENSITY[material] if density is None else density
-        left = self.photons * np.exp(-mass_attenuation(material, self.energy_kev) * density * millimetres / 10)
+    def filtered(self, material: str, millimetres: float) -> Spectrum:
+        """Behind a sheet of a metal whose density is known."""
+        left = self.photons * np.exp(-mass_attenuation(material, self.energy_kev) * density(material) * millimetres / 10)
         return Spectrum(self.energy_kev, left / left.sum())
 
     def air_kerma_per_photon(self) -> float:
@@ -59,7 +58,7 @@ class Spectrum:
         """Thickness (mm) of aluminium or copper that halves the air kerma."""
 
         def kerma(millimetres: float) -> float:
-            sheet = np.exp(-mass_attenuation(material, self.energy_kev) * _DENSITY[material] * millimetres / 10)
+            sheet = np.exp(-mass_attenuation(material, self.energy_kev) * density(material) * millimetres / 10)
             return Spectrum(self.energy_kev, self.photons * sheet).air_kerma_per_photon()
 
         low, high, half = 0.0, 100.0, kerma(0.0) / 2
@@ -84,8 +83,8 @@ class Spectrum:
 
 
 @lru_cache(maxsize=64)
-def tube_spectrum(kvp: float, aluminium_mm: float = 4.0, copper_mm: float = 0.0) -> Spectrum:
-    """Spectrum of a tungsten tube with its filtration.
+def tube_spectrum(kvp: float, aluminium_mm: float = 4.0, copper_mm: float = 0.0, anode_angle_deg: float = ANODE_ANGLE_DEG) -> Spectrum:
+    """Spectrum of a tungsten tube with its filtration, on the central ray.
 
     Parameters
     ----------
@@ -93,25 +92,80 @@ def tube_spectrum(kvp: float, aluminium_mm: float = 4.0, copper_mm: float = 0.0)
         Tube voltage, 40 to 150 kV; between whole kV the table's neighbours are mixed.
     aluminium_mm, copper_mm
         Total filtration, mm.
+    anode_angle_deg
+        Angle between the anode's face and the central ray, 6 to 20 degrees.
 
     Returns
     -------
     Spectrum
-        On a grid of 1 keV. Source: ``tables/build.py`` (SpekPy, 12 degree anode).
+        On a grid of 1 keV. Source: ``tables/build.py`` (SpekPy).
 
     Raises
     ------
     SyntheXError
-        When the voltage or a filtration is out of range.
+        When the voltage, a filtration or the angle is out of range.
     """
-    with (resources.files(__package__) / "tables" / "spectra.npz").open("rb") as file, np.load(file) as table:
-        voltages, energies, photons = table["kvp"].astype(float), table["energy_kev"].astype(float), table["photons"].astype(float)
-    if not voltages[0] <= kvp <= voltages[-1]:
-        raise SyntheXError(f"Tube voltage must lie within {voltages[0]:g} to {voltages[-1]:g} kV, found {kvp:g}.")
     if aluminium_mm < 0 or copper_mm < 0:
         raise SyntheXError(f"Filtration must not be negative, found {aluminium_mm:g} mm aluminium and {copper_mm:g} mm copper.")
-    row = min(int(kvp - voltages[0]), len(voltages) - 2)
-    part = kvp - voltages[row]
-    mixed = (1 - part) * photons[row] + part * photons[row + 1]
+    low, high = ANODE_ANGLES_DEG
+    if not low <= anode_angle_deg <= high:
+        raise SyntheXError(f"The anode angle must lie within {low:g} to {high:g} degrees, found {anode_angle_deg:g}.")
+    energies, photons = _emitted(kvp, np.array([anode_angle_deg]))
+    mixed = photons[0]
     spectrum = Spectrum(energies[mixed > 0], mixed[mixed > 0] / mixed.sum())
     return spectrum.filtered("aluminium", aluminium_mm).filtered("copper", copper_mm)
+
+
+def tube_fluence(
+    kvp: float, aluminium_mm: float, copper_mm: float, anode_angle_deg: float, towards_cathode_deg: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a tube with its filtration sends in directions that lean towards its cathode: the heel effect.
+
+    The shallower a ray leaves the anode's face, the more tungsten its photons have passed: fewer and harder ones. Filters are flat and
+    lie across the central ray, so that an oblique ray sees more of them.
+
+    Parameters
+    ----------
+    kvp, aluminium_mm, copper_mm, anode_angle_deg
+        As for `tube_spectrum`.
+    towards_cathode_deg
+        (A,) angles from the central ray, degrees; negative towards the anode. Rays that would leave the anode at less than half a degree
+        count as leaving at that.
+
+    Returns
+    -------
+    energy_kev : numpy.ndarray
+        (E,) energies, keV.
+    photons : numpy.ndarray
+        (A, E) photons per mm2, keV and mAs at 1 m from the focal spot.
+    """
+    angles = np.asarray(towards_cathode_deg, float)
+    energies, photons = _emitted(kvp, anode_angle_deg + angles)
+    filters = sum(
+        mass_attenuation(material, energies) * density(material) * millimetres / 10
+        for material, millimetres in (("aluminium", aluminium_mm), ("copper", copper_mm))
+    )
+    return energies, photons * np.exp(-filters / np.cos(np.deg2rad(angles))[:, None])
+
+
+def _emitted(kvp: float, takeoff_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Energies (E,) in keV and unfiltered photons (A, E) per mm2, keV and mAs at 1 m, for (A,) angles to the anode's face."""
+    tube, anode = _table("spectra.npz"), _table("anode.npz")
+    voltages, photons = tube["kvp"], tube["photons"]
+    if not voltages[0] <= kvp <= voltages[-1]:
+        raise SyntheXError(f"Tube voltage must lie within {voltages[0]:g} to {voltages[-1]:g} kV, found {kvp:g}.")
+    row = min(int(kvp - voltages[0]), len(voltages) - 2)
+    part = kvp - voltages[row]
+    reference = (1 - part) * photons[row] + part * photons[row + 1]
+    # Relative to the anode of the first table, linear in voltage and, for the logarithm, in that of the angle.
+    over_voltage = np.array([np.interp(kvp, anode["kvp"], unit) for unit in np.eye(len(anode["kvp"]))])
+    angles = np.log(anode["takeoff_deg"])
+    over_angle = np.stack([np.interp(np.log(np.maximum(takeoff_deg, 1e-3)), angles, unit) for unit in np.eye(len(angles))], axis=1)
+    ratio = np.exp(np.einsum("at,v,tve->ae", over_angle, over_voltage, anode["log_ratio"]))
+    return tube["energy_kev"], reference * ratio
+
+
+@lru_cache(maxsize=2)
+def _table(name: str) -> dict[str, np.ndarray]:
+    with (resources.files(__package__) / "tables" / name).open("rb") as file, np.load(file) as table:
+        return {key: table[key].astype(float) for key in table.files}

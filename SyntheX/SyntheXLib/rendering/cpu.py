@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from SyntheXLib.rendering.joseph_kernel import AXIS_NUMBERS, AXIS_POINTERS, VIEW_NUMBERS, joseph_kernel
-from SyntheXLib.rendering.llvm_builder import Target, has_wide_permutes, native_lanes
+from SyntheXLib.rendering.llvm_target import Target, has_wide_permutes, native_lanes
 from SyntheXLib.rendering.patch_kernel import GROUP, MOST_GROUPS, interleaved, patch_kernel
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
+from SyntheXLib.rendering.tool_insertion import with_tools
 from SyntheXLib.rendering.volume import render_volume, spread_zeros, world_to_padded_index
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.scene import Scene
@@ -38,7 +39,8 @@ class CpuRenderer:
     threads
         Cores to use; None takes all that the process may use.
     variant
-        The kernel, one of `runnable_variants`; None takes the fastest. Label fields of 32 bits are always gathered.
+        The kernel, one of `runnable_variants`; None takes the fastest. Label fields of 32 bits are always gathered, and so are views
+        with label paths.
     """
 
     def __init__(self, cuts: Sequence[float] = HU_CUTS, threads: int | None = None, variant: str | None = None) -> None:
@@ -47,25 +49,37 @@ class CpuRenderer:
         self.threads = threads or available_cores()
         self._pool = ThreadPoolExecutor(self.threads)
         self._specimen: Specimen | None = None
-        self._volume: _KernelVolume | None = None
+        self._volumes: dict[str, _KernelVolume] = {}
 
     @property
     def name(self) -> str:
         """Backend and kernel variant; identical bytes hold for one name."""
         return f"cpu-{self.variant}"
 
-    def render(self, scene: Scene, camera: Camera, cancelled: Callable[[], bool] | None = None) -> Projection | None:
+    def render(
+        self,
+        scene: Scene,
+        camera: Camera,
+        cancelled: Callable[[], bool] | None = None,
+        *,
+        label_paths: bool = False,
+        plane_step: int = 1,
+    ) -> Projection | None:
         """See `renderer.Renderer.render`."""
-        volume = self._prepared(scene.specimen)
+        gathers = f"joseph-{native_lanes()}"
+        volume = self._prepared(scene.specimen, gathers if label_paths and self.variant == PATCH else self.variant)
         height, width = camera.shape
         classes = len(self.cuts) + 1
         path = np.empty((classes, height, width), np.float32)
         total = np.empty((classes, height, width), np.float32)
         hits = np.empty((height, width), volume.label_dtype)
+        structures = len(scene.specimen.structures) if label_paths else 0
+        label_path = np.zeros((structures, height, width), np.float32)
         rays = _IndexRays(volume.world_to_index, camera)
-        numbers, pointers, view = volume.records(camera, rays)
-        kernel = _compiled(volume.variant, self.cuts, volume.label_bits)
-        groups = (_groups(rays, volume.size),) if volume.variant == PATCH else ()
+        numbers, pointers, view = volume.records(camera, rays, plane_step)
+        measured = structures if volume.label_bits else 0
+        kernel = _compiled(volume.variant, self.cuts, volume.label_bits, measured)
+        more = (_groups(rays, volume.size),) if volume.variant == PATCH else (label_path.ctypes.data,) if measured else ()
         addresses = [array.ctypes.data for array in (numbers, pointers, view, path, total, hits)]
         tiles = iter([(row, column) for row in range(0, height, _TILE) for column in range(0, width, _TILE)])
 
@@ -73,20 +87,22 @@ class CpuRenderer:
             for row, column in tiles:  # each thread takes the next one
                 if cancelled is not None and cancelled():
                     return
-                kernel(*addresses, height, width, row, min(row + _TILE, height), column, min(column + _TILE, width), *groups)
+                kernel(*addresses, height, width, row, min(row + _TILE, height), column, min(column + _TILE, width), *more)
 
         for worker in [self._pool.submit(work) for _ in range(self.threads)]:
             worker.result()
         if cancelled is not None and cancelled():
             return None
-        return Projection(self.cuts, path, total, hits)
+        projection = Projection(self.cuts, path, total, hits, label_path=label_path if label_paths else None)
+        return with_tools(projection, scene, camera, plane_step)
 
-    def _prepared(self, specimen: Specimen) -> _KernelVolume:
+    def _prepared(self, specimen: Specimen, variant: str) -> _KernelVolume:
         # The last specimen is kept: views of one specimen come one after the other.
-        if self._volume is None or self._specimen is not specimen:
-            self._volume, self._specimen = None, None  # its memory first
-            self._volume, self._specimen = _KernelVolume(specimen, self.variant, self._pool), specimen
-        return self._volume
+        if self._specimen is not specimen:
+            self._volumes, self._specimen = {}, specimen  # the memory of the one before first
+        if variant not in self._volumes:
+            self._volumes[variant] = _KernelVolume(specimen, variant, self._pool)
+        return self._volumes[variant]
 
 
 class _IndexRays:
@@ -124,19 +140,19 @@ class _KernelVolume:
         self.size = self._arrays[0].shape[::-1]
         self._turned: tuple[np.ndarray, ...] = ()
 
-    def records(self, camera: Camera, rays: _IndexRays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The kernel's records for a view."""
+    def records(self, camera: Camera, rays: _IndexRays, plane_step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The kernel's records for a view; with a `plane_step`, of a volume that has every so many planes across each axis."""
         size = np.array(self.size)
         # Whether some ray is dominated by the i axis.
         along_rows = bool((np.abs(rays.grid(33)).argmax(2) == 0).any())
         numbers, pointers = np.zeros(3, AXIS_NUMBERS), np.zeros(3, AXIS_POINTERS)
         for across, (p, q) in _IN_PLANE.items():
             for name, axis in (("p", p), ("q", q), ("across", across)):
-                record = numbers[across]
-                record[f"origin_{name}"], record[f"ray_{name}"] = rays.origin[axis], rays.ray[axis]
-                record[f"ray_x_{name}"], record[f"ray_y_{name}"] = rays.ray_x[axis], rays.ray_y[axis]
+                record, step = numbers[across], plane_step if name == "across" else 1
+                record[f"origin_{name}"], record[f"ray_{name}"] = rays.origin[axis] / step, rays.ray[axis] / step
+                record[f"ray_x_{name}"], record[f"ray_y_{name}"] = rays.ray_x[axis] / step, rays.ray_y[axis] / step
                 # In the plane a sample needs its neighbour, so the last voxel itself is just out of reach.
-                record[f"last_{name}"] = size[axis] - 1 - (0 if name == "across" else 1e-3)
+                record[f"last_{name}"] = (size[axis] - 1) // step - (0 if name == "across" else 1e-3)
             if across == 0 and not along_rows:
                 continue  # preference stays 0
             arrays, axes = self._arrays, (2, 1, 0)
@@ -144,7 +160,7 @@ class _KernelVolume:
                 self._turned = self._turned or tuple(_turned(array, self._arrays[0].itemsize) for array in self._arrays)
                 arrays, axes = self._turned, (0, 2, 1)  # stored as (i, k, j)
             strides = dict(zip(axes, (stride // arrays[0].itemsize for stride in arrays[0].strides), strict=True))
-            pointers[across] = (arrays[0].ctypes.data, arrays[-1].ctypes.data, strides[across], strides[q])
+            pointers[across] = (arrays[0].ctypes.data, arrays[-1].ctypes.data, strides[across] * plane_step, strides[q])
             numbers[across]["preference"] = 1
         focal, centre = np.diag(camera.intrinsics)[:2], camera.intrinsics[:2, 2]
         view = np.zeros(1, VIEW_NUMBERS)
@@ -189,7 +205,7 @@ def _groups(rays: _IndexRays, size: tuple[int, ...]) -> int:
 
 
 @lru_cache(maxsize=16)
-def _compiled(variant: str, cuts: tuple[float, ...], label_bits: int) -> Any:
+def _compiled(variant: str, cuts: tuple[float, ...], label_bits: int, label_paths: int) -> Any:
     if variant == PATCH:
         return patch_kernel(cuts, label_bits > 0).compile(Target())
-    return joseph_kernel(int(variant.removeprefix("joseph-")), cuts, label_bits).compile(Target())
+    return joseph_kernel(int(variant.removeprefix("joseph-")), cuts, label_bits, label_paths).compile(Target())

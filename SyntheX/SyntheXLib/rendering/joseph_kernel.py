@@ -38,7 +38,7 @@ PARAMETERS = {
 }
 
 
-def joseph_kernel(lanes: int, cuts: Sequence[float], label_bits: int) -> Function:
+def joseph_kernel(lanes: int, cuts: Sequence[float], label_bits: int, label_paths: int = 0) -> Function:
     """Build the kernel.
 
     Parameters
@@ -49,15 +49,17 @@ def joseph_kernel(lanes: int, cuts: Sequence[float], label_bits: int) -> Functio
         Limits of the HU classes, rising.
     label_bits
         Width of the label field, 16 or 32; 0 reads no labels (the hits, 16 bits wide, are then zero).
+    label_paths
+        Structures whose path lengths are measured, from bit 0 on.
 
     Returns
     -------
     Function
         Its parameters are `PARAMETERS`: records of `AXIS_NUMBERS` and `AXIS_POINTERS` for the three axes, one of `VIEW_NUMBERS`, outputs
         path and total (C, H, W) float32 in mm and HU x mm, hits (H, W), the image's size, and the rows and columns to do (the last
-        not included; the first column a multiple of `lanes`).
+        not included; the first column a multiple of `lanes`). With `label_paths` one more, the output label_path (L, H, W) float32 in mm.
     """
-    f = Function("march", lanes, PARAMETERS)
+    f = Function("march", lanes, PARAMETERS | ({"label_path": POINTER} if label_paths else {}))
     view = record(f, f.parameter("view"), VIEW_NUMBERS)
     packets = (f.parameter("last_column") - f.parameter("first_column") + (lanes - 1)) / lanes
     with f.loop(f.parameter("first_row"), f.parameter("last_row")) as row, f.loop(0, packets) as packet:
@@ -73,12 +75,12 @@ def joseph_kernel(lanes: int, cuts: Sequence[float], label_bits: int) -> Functio
         per_plane = 1.0 / across  # mm of depth from plane to plane, signed
         slope_p, slope_q = ray(f, a, "p", x, y) * per_plane, ray(f, a, "q", x, y) * per_plane
         begin, end = planes(f, a, across, slope_p, slope_q, view["depth"])
-        sums, counts, hits = _march(f, a, pointers, begin, end, slope_p, slope_q, cuts, label_bits)
+        sums, counts, hits, inside = _march(f, a, pointers, begin, end, slope_p, slope_q, cuts, label_bits, label_paths)
 
         ray_x = f.multiply_add(x, view["x_step"], view["x_0"])
         ray_y = f.multiply_add(y, view["y_step"], view["y_0"])
         weight = f.sqrt(ray_x * ray_x + (ray_y * ray_y + 1.0)) * f.absolute(per_plane)  # mm of ray from plane to plane
-        _store(f, row, first_column, columns < f.parameter("last_column"), weight, sums, counts, hits, label_bits)
+        _store(f, row, first_column, columns < f.parameter("last_column"), weight, sums, counts, hits, label_bits, inside)
     return f
 
 
@@ -139,12 +141,14 @@ def _march(
     slope_q: Value,
     cuts: Sequence[float],
     label_bits: int,
-) -> tuple[list[Value], list[Value], Value]:
-    """Sums of stored values and counts of samples, of all and of those at or above each cut, and the OR of the labels."""
+    label_paths: int,
+) -> tuple[list[Value], list[Value], Value, list[Value]]:
+    """Sums of stored values and counts of samples, of all and above each cut; the OR of the labels; planes in each structure."""
     zero, none = f.constant(0.0, FLOAT, f.lanes), f.constant(0, I32, f.lanes)
     sums = [f.variable(zero) for _ in range(len(cuts) + 1)]
     counts = [f.variable(zero) for _ in range(len(cuts) + 1)]
     hits = f.variable(none)
+    inside = [f.variable(zero) for _ in range(label_paths)]
     values, labels = (pointer_to(f, f.load(pointers, place, I64)) for place in (0, 1))
     plane_stride, row_stride = f.load(pointers, 2, I64), f.load(pointers, 3, I64).to(I32)
     label_kind, label_bytes = (I32, 4) if label_bits == 32 else (I16, 2)
@@ -163,7 +167,10 @@ def _march(
         for half in (-0.5, 0.5) if label_bits else ():  # where the ray enters and where it leaves the plane's layer of voxels
             voxel_p, voxel_q = _voxel(f, a, "p", p, slope_p, half), _voxel(f, a, "q", q, slope_q, half)
             voxel = f.offset(plane_labels, voxel_q * row_stride + voxel_p, label_kind)
-            hits.value = hits.value | f.gather(voxel, I32, live, label_bytes)
+            bits = f.gather(voxel, I32, live, label_bytes)
+            hits.value = hits.value | bits
+            for bit, planes_inside in enumerate(inside):
+                _add(planes_inside, f.select(f.differs((bits >> bit) & 1, 0), 0.5, 0.0))
 
         _add(sums[0], value)  # lanes that are not live hold zero
         _add(counts[0], f.select(live, 1.0, 0.0))
@@ -172,7 +179,7 @@ def _march(
             _add(total, f.select(above, value, zero))
             _add(count, f.select(above, 1.0, 0.0))
     found = hits.value if label_bits == 32 else hits.value & 0xFFFF
-    return [v.value for v in sums], [v.value for v in counts], found
+    return [v.value for v in sums], [v.value for v in counts], found, [v.value for v in inside]
 
 
 def _voxel(f: Function, a: dict[str, Value], axis: str, coordinate: Value, slope: Value, half: float) -> Value:
@@ -206,6 +213,7 @@ def _store(
     counts: list[Value],
     hits: Value,
     label_bits: int,
+    inside_labels: list[Value],
 ) -> None:
     """Differences of the sums above successive cuts are the classes'; weigh them and write all planes of the image."""
     width = f.parameter("width")
@@ -218,5 +226,7 @@ def _store(
         place = pixel + size * kind
         f.store(count * weight, f.offset(f.parameter("path"), place, FLOAT), inside)
         f.store(f.multiply_add(count, -float(HU_OFFSET), total) * weight, f.offset(f.parameter("total"), place, FLOAT), inside)
+    for number, planes_inside in enumerate(inside_labels):
+        f.store(planes_inside * weight, f.offset(f.parameter("label_path"), pixel + size * number, FLOAT), inside)
     label_kind = I32 if label_bits == 32 else I16
     f.store(hits.to(label_kind), f.offset(f.parameter("hits"), pixel, label_kind), inside)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.rendering.exposure import Exposure
 from SyntheXLib.rendering.projection import Projection
-from SyntheXLib.rendering.realistic import Exposure, realistic
+from SyntheXLib.rendering.realistic import realistic
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.tasks.task import nearest
 
@@ -20,6 +21,8 @@ _MU_WATER, _MU_AIR = 0.02683, 2.485e-6
 _MU_PER_HU = (_MU_WATER - _MU_AIR) / 1000
 # Anatomy begins at -130 HU in the heuristic level.
 _ANATOMY_HU = -130.0
+# Tools of any metal, as in the paper's simulation of the continuum manipulator.
+_TOOL_HU = 8000.0
 
 
 def make_image(
@@ -29,6 +32,8 @@ def make_image(
     exposure: Exposure | None = None,
     rng: np.random.Generator | None = None,
     detector_spacing_mm: float | None = None,
+    poisson_photons: float | None = None,
+    previous: np.ndarray | None = None,
 ) -> np.ndarray:
     """The detector's signal at a realism level.
 
@@ -43,9 +48,15 @@ def make_image(
     exposure
         For ``realistic``; None takes the defaults.
     rng
-        Source of the noise of ``realistic``; None gives the image without noise.
+        Source of the noise; None gives the image without noise.
     detector_spacing_mm
         Side of the detector's own pixels, several of which are read for a larger image pixel; None takes the image's pixels for them.
+
+    poisson_photons
+        For ``naive`` and ``heuristic``: photons that a pixel counts of the open beam, with Poisson noise; None leaves out noise. xreg's
+        fluoroscopy tool takes 2000, the simulation of the continuum manipulator 5000.
+    previous
+        For ``realistic``: (H, W) the image before in a sequence, of which the detector's lag keeps a part; None is the first.
 
     Returns
     -------
@@ -55,14 +66,13 @@ def make_image(
     Raises
     ------
     SyntheXError
-        When the level is unknown.
+        When the level is unknown or the number of photons not above 0.
     """
-    if level == "naive":
-        return naive(projection)
-    if level == "heuristic":
-        return heuristic(projection)
+    if level in ("naive", "heuristic"):
+        signal = naive(projection) if level == "naive" else heuristic(projection)
+        return signal if rng is None or poisson_photons is None else counted(signal, poisson_photons, rng)
     if level == "realistic":
-        return realistic(projection, camera, exposure or Exposure(), rng, detector_spacing_mm)
+        return realistic(projection, camera, exposure or Exposure(), rng, detector_spacing_mm, previous)
     raise SyntheXError(f"Unknown realism level '{level}': expected one of {', '.join(LEVELS)}{nearest(level, LEVELS)}.")
 
 
@@ -76,6 +86,22 @@ def heuristic(projection: Projection) -> np.ndarray:
     return _ray_cast(projection, _ANATOMY_HU)
 
 
+def counted(signal: np.ndarray, photons: float, rng: np.random.Generator) -> np.ndarray:
+    """Poisson noise of a signal of any shape relative to the open beam, of which a pixel counts `photons`; float32.
+
+    Raises
+    ------
+    SyntheXError
+        When `photons` is not above 0.
+    """
+    if not photons > 0:
+        raise SyntheXError(f"poisson_photons must be above 0, found {photons:g}.")
+    return (rng.poisson(signal * photons) / photons).astype(np.float32)
+
+
 def _ray_cast(projection: Projection, lower_hu: float) -> np.ndarray:
     length, total = projection.above(lower_hu)
-    return np.exp(-_MU_PER_HU * (total - lower_hu * length)).astype(np.float32)
+    excess = total - lower_hu * length  # HU x mm
+    for path in projection.tool_path.values():
+        excess = excess + np.float32(_TOOL_HU - lower_hu) * path
+    return np.exp(-_MU_PER_HU * excess).astype(np.float32)

@@ -2,68 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
-from SyntheXLib.errors import SyntheXError
-from SyntheXLib.physics.attenuation import mass_attenuation
-from SyntheXLib.physics.blur import GeometricBlur
-from SyntheXLib.physics.decomposition import Decomposition
+from SyntheXLib.physics.attenuation import density, mass_attenuation
+from SyntheXLib.physics.collimator import Collimator
 from SyntheXLib.physics.detector import Detector
-from SyntheXLib.physics.geometry import relative_fluence
-from SyntheXLib.physics.scatter import AntiScatterGrid, Scatter, equivalent_kvp, kernels, scatter_signal
-from SyntheXLib.physics.spectrum import Spectrum, tube_spectrum
+from SyntheXLib.physics.geometry import CATHODE_SIDES, heel_profile, relative_fluence
+from SyntheXLib.physics.scatter import equivalent_kvp, kernels, scatter_signal
+from SyntheXLib.physics.spectrum import Spectrum
+from SyntheXLib.rendering.exposure import Exposure
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.scene.c_arm import Camera
 
 _SPECTRUM_BINS = 16
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """The parameters of the realistic level.
-
-    Attributes
-    ----------
-    kvp
-        Tube voltage, kV.
-    aluminium_mm, copper_mm
-        Total filtration, mm.
-    open_beam_dose_ugy
-        Air kerma on the central ray in front of grid and detector without an object, uGy an image. The default gives some 40 nGy of
-        primary radiation behind 20 cm of water, as in fluoroscopy.
-    decomposition
-        What the HU classes are made of.
-    scatter
-        Scattered radiation.
-    grid
-        Anti-scatter grid, as C-arms carry one; None takes it out.
-    blur
-        Focal spot and motion.
-    detector
-        The detector.
-    """
-
-    kvp: float = 90.0
-    aluminium_mm: float = 4.0
-    copper_mm: float = 0.0
-    open_beam_dose_ugy: float = 5.0
-    decomposition: Decomposition = field(default_factory=Decomposition)
-    scatter: Scatter = field(default_factory=Scatter)
-    grid: AntiScatterGrid | None = field(default_factory=AntiScatterGrid)
-    blur: GeometricBlur = field(default_factory=GeometricBlur)
-    detector: Detector = field(default_factory=Detector)
-
-    def __post_init__(self) -> None:
-        if not self.open_beam_dose_ugy > 0:
-            raise SyntheXError(f"Exposure: open_beam_dose_ugy must be above 0, found {self.open_beam_dose_ugy:g}.")
-        tube_spectrum(self.kvp, self.aluminium_mm, self.copper_mm)  # tells what is out of range before anything is rendered
-
-    def to_dict(self) -> dict[str, Any]:
-        """Names and numbers, for JSON."""
-        return asdict(self)
 
 
 def realistic(
@@ -72,6 +25,7 @@ def realistic(
     exposure: Exposure,
     rng: np.random.Generator | None = None,
     detector_spacing_mm: float | None = None,
+    previous: np.ndarray | None = None,
 ) -> np.ndarray:
     """Spectrum, scatter, blur, absorption, noise and digits, in the order in which they happen. Parameters: see `levels.make_image`.
 
@@ -81,12 +35,14 @@ def realistic(
         (H, W) float32, relative to the open beam: to that of each pixel when the detector is flat-fielded, else of the central ray.
     """
     spacing, detector = camera.pixel_spacing_mm, exposure.detector
-    beam = tube_spectrum(exposure.kvp, exposure.aluminium_mm, exposure.copper_mm)
-    densities = exposure.decomposition.area_densities(projection.path_length, projection.hu_integral)
-    transmission, photon_energy, open_energy = _primary(densities, beam.binned(_SPECTRUM_BINS), detector)
-    x, y = camera.detector_axes_mm()
-    incident = relative_fluence(x[None, :], y[:, None], camera.source_to_detector_mm)
-    scatter, scatter_energy = _scatter(transmission, incident, camera, exposure.scatter, beam)
+    beam = exposure.spectrum
+    densities = _with_tools(exposure.decomposition.area_densities(projection.path_length, projection.hu_integral), projection.tool_path)
+    own, photon_energy, open_energy = _primary(densities, beam.binned(_SPECTRUM_BINS), detector)
+    # Another backend's image tells the primary beam alone; energies and scatter follow from our line integrals.
+    transmission = own if projection.primary is None else projection.primary
+    open_beam = _open_beam(camera, exposure)
+    incident = open_beam if exposure.collimator is None else open_beam * _opening(camera, exposure, exposure.collimator)
+    scatter, scatter_energy = _scatter(own, incident, camera, exposure, beam)
     primary = incident * np.maximum(exposure.blur.apply(transmission, spacing, camera.source_to_detector_mm), 0)
     if exposure.grid is not None:  # the open beam is seen through the grid too
         scatter = scatter * np.float32(exposure.grid.scatter_transmission / exposure.grid.primary_transmission)
@@ -99,6 +55,8 @@ def realistic(
         unit = np.float32(quanta * open_energy)  # keV that a pixel absorbs of the open beam
         signal = detector.with_quantum_noise(unit * signal, unit * second_moment, rng) / unit
     signal = detector.blurred(signal, spacing)
+    if previous is not None:
+        signal = detector.with_lag(signal, previous * open_beam if detector.flat_field else previous)
     if rng is not None:
         native = detector_spacing_mm or spacing[0]
         absorbed = quanta * float(beam.photons @ detector.absorption(beam.energy_kev))
@@ -106,7 +64,36 @@ def realistic(
         readout = detector.readout_noise_quanta * np.sqrt(area) / native / absorbed
         signal = signal + np.float32(readout) * rng.standard_normal(signal.shape, np.float32)
     signal = detector.digitized(signal)
-    return signal / incident if detector.flat_field else signal
+    return signal / open_beam if detector.flat_field else signal
+
+
+def _open_beam(camera: Camera, exposure: Exposure) -> np.ndarray:
+    """(H, W) float32 open beam relative to the central ray's: inverse square, cosine and heel."""
+    x, y = camera.detector_axes_mm()
+    beam = relative_fluence(x[None, :], y[:, None], camera.source_to_detector_mm)
+    right, down = CATHODE_SIDES[exposure.cathode_side]
+    if right or down:
+        tube = (exposure.kvp, exposure.aluminium_mm, exposure.copper_mm, exposure.anode_angle_deg)
+        heel = heel_profile(
+            right * x if right else down * y, camera.source_to_detector_mm, tube, lambda kev: kev * exposure.detector.absorption(kev)
+        )
+        beam = beam * (heel[None, :] if right else heel[:, None])
+    return beam
+
+
+def _opening(camera: Camera, exposure: Exposure, collimator: Collimator) -> np.ndarray:
+    """(H, W) float32 share of the beam that the collimator lets through."""
+    x, y = camera.detector_axes_mm()
+    return collimator.opening(x[None, :], y[:, None], collimator.penumbra_mm(exposure.blur.focal_spot_mm, camera.source_to_detector_mm))
+
+
+def _with_tools(densities: dict[str, np.ndarray], tool_path: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Area densities (g/cm2) with those of the tools added, from their path lengths (mm) by material."""
+    whole = dict(densities)
+    for material, path in tool_path.items():
+        tool = path * np.float32(density(material) / 10)
+        whole[material] = whole[material] + tool if material in whole else tool
+    return whole
 
 
 def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detector) -> tuple[np.ndarray, np.ndarray, float]:
@@ -115,7 +102,7 @@ def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detecto
 
     The detector integrates energy: its signal is the sum of E n, its variance the sum of E^2 n (compound Poisson).
     """
-    present = {name: density for name, density in densities.items() if density.any()}
+    present = {name: column for name, column in densities.items() if column.any()}
     shape = next(iter(densities.values())).shape
     signal, second = (np.zeros(shape, np.float32) for _ in range(2))
     absorbed = bins.photons * bins.energy_kev * detector.absorption(bins.energy_kev)
@@ -124,8 +111,8 @@ def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detecto
     coefficients = {name: mass_attenuation(name, bins.energy_kev).astype(np.float32) for name in present}
     for index, (energy, share) in enumerate(zip(bins.energy_kev, absorbed / open_energy, strict=True)):
         exponent = np.zeros(shape, np.float32)
-        for name, density in present.items():
-            exponent -= coefficients[name][index] * density
+        for name, column in present.items():
+            exponent -= coefficients[name][index] * column
         part = np.exp(exponent, out=exponent)
         part *= np.float32(share)
         signal += part
@@ -134,12 +121,16 @@ def _primary(densities: dict[str, np.ndarray], bins: Spectrum, detector: Detecto
     return signal, second / np.maximum(signal, np.float32(1e-30)), open_energy
 
 
-def _scatter(transmission: np.ndarray, incident: np.ndarray, camera: Camera, scatter: Scatter, beam: Spectrum) -> tuple[np.ndarray, float]:
+def _scatter(own: np.ndarray, incident: np.ndarray, camera: Camera, exposure: Exposure, beam: Spectrum) -> tuple[np.ndarray, float]:
     """Scatter (H, W) relative to the open beam on the central ray, and its photons' mean energy, keV."""
+    scatter, collimator = exposure.scatter, exposure.collimator
     table = kernels(equivalent_kvp(beam), scatter.air_gap_mm)
     if scatter.strength == 0:
-        return np.zeros_like(transmission), table.mean_energy_kev
+        return np.zeros_like(own), table.mean_energy_kev
     x, y = camera.detector_axes_mm()
     reach = max(np.abs(axis).max() + spacing / 2 for axis, spacing in zip((y, x), camera.pixel_spacing_mm, strict=True))
     side = max(scatter.field_mm, 2 * reach)  # all of the view is lit
-    return scatter_signal(transmission, incident, x, y, table, side) * np.float32(scatter.strength), table.mean_energy_kev
+    if collimator is not None and collimator.leakage == 0:
+        penumbra = collimator.penumbra_mm(exposure.blur.focal_spot_mm, camera.source_to_detector_mm)
+        side = min(side, 2 * collimator.reach_mm + penumbra)  # but for what the blades keep dark
+    return scatter_signal(own, incident, x, y, table, side) * np.float32(scatter.strength), table.mean_energy_kev

@@ -2,7 +2,8 @@
 
 Joseph (IEEE Trans. Med. Imaging 1, 1982): follow the ray from plane to plane of voxels across its dominant axis, interpolate bilinearly in
 each plane, weight by the distance between planes along the ray. The class of a sample is that of its interpolated value. Labels are
-read from the voxels in which the ray enters and leaves each layer of voxels, so that thin sheets of bone do not slip through.
+read from the voxels in which the ray enters and leaves each layer of voxels, so that thin sheets of bone do not slip through; half the
+path through a layer belongs to each of the two.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
+from SyntheXLib.rendering.tool_insertion import with_tools
 from SyntheXLib.rendering.volume import HU_OFFSET, render_volume
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.scene import Scene
@@ -31,7 +33,15 @@ class ReferenceRenderer:
     def __init__(self, cuts: Sequence[float] = HU_CUTS) -> None:
         self.cuts = tuple(float(cut) for cut in cuts)
 
-    def render(self, scene: Scene, camera: Camera, cancelled: Callable[[], bool] | None = None) -> Projection | None:
+    def render(
+        self,
+        scene: Scene,
+        camera: Camera,
+        cancelled: Callable[[], bool] | None = None,
+        *,
+        label_paths: bool = False,
+        plane_step: int = 1,
+    ) -> Projection | None:
         """See `renderer.Renderer.render`."""
         volume = render_volume(scene.specimen)
         height, width = camera.shape
@@ -44,19 +54,28 @@ class ReferenceRenderer:
         path = np.zeros((len(self.cuts) + 1, height * width))
         total = np.zeros_like(path)
         hits = np.zeros(height * width, volume.labels.dtype)
+        structures = len(scene.specimen.structures)
+        label_path = np.zeros((structures, height * width)) if label_paths else None
         for axis in range(3):
             rows = np.flatnonzero(dominant == axis)
             if cancelled is not None and cancelled():
                 return None
             # Turn the axes so that the planes lie across the first one: (plane, q, p).
             p, q = ((0, 1), (0, 2), (1, 2))[2 - axis]
-            planes = volume.values.transpose(2 - axis, 2 - q, 2 - p)
-            labels = volume.labels.transpose(2 - axis, 2 - q, 2 - p)
-            self._march(planes, labels, origin[[p, q, axis]], steps[rows][:, [p, q, axis]], norms[rows], camera, path, total, hits, rows)
-        shape = (-1, height, width)
-        return Projection(
-            self.cuts, path.reshape(shape).astype(np.float32), total.reshape(shape).astype(np.float32), hits.reshape(height, width)
+            planes = volume.values.transpose(2 - axis, 2 - q, 2 - p)[::plane_step]
+            labels = volume.labels.transpose(2 - axis, 2 - q, 2 - p)[::plane_step]
+            per_plane = np.array([1, 1, 1 / plane_step])
+            start, directions = origin[[p, q, axis]] * per_plane, steps[rows][:, [p, q, axis]] * per_plane
+            self._march(planes, labels, start, directions, norms[rows], camera, path, total, hits, label_path, rows)
+        shape = (height, width)
+        projection = Projection(
+            self.cuts,
+            path.reshape(-1, *shape).astype(np.float32),
+            total.reshape(-1, *shape).astype(np.float32),
+            hits.reshape(shape),
+            label_path=None if label_path is None else label_path.reshape(-1, *shape).astype(np.float32),
         )
+        return with_tools(projection, scene, camera, plane_step)
 
     def _march(
         self,
@@ -69,6 +88,7 @@ class ReferenceRenderer:
         path: np.ndarray,
         total: np.ndarray,
         hits: np.ndarray,
+        label_path: np.ndarray | None,
         rows: np.ndarray,
     ) -> None:
         count, size_q, size_p = planes.shape
@@ -92,4 +112,7 @@ class ReferenceRenderer:
             for half in (-0.5, 0.5):
                 voxel_x = np.minimum(x + half * slope_x + 0.5, size_p - 0.5).astype(int)
                 voxel_y = np.minimum(y + half * slope_y + 0.5, size_q - 0.5).astype(int)
-                hits[place] |= labels[plane][voxel_y, voxel_x]
+                found = labels[plane][voxel_y, voxel_x]
+                hits[place] |= found
+                for bit in range(len(label_path) if label_path is not None else 0):
+                    label_path[bit, place] += length / 2 * ((found >> bit) & 1)  # type: ignore[index]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from SyntheXLib.errors import SyntheXError
@@ -20,7 +20,15 @@ class Renderer(Protocol):
     def name(self) -> str:
         """Backend and kernel variant; identical bytes hold for one name."""
 
-    def render(self, scene: Scene, camera: Camera, cancelled: Callable[[], bool] | None = None) -> Projection | None:
+    def render(
+        self,
+        scene: Scene,
+        camera: Camera,
+        cancelled: Callable[[], bool] | None = None,
+        *,
+        label_paths: bool = False,
+        plane_step: int = 1,
+    ) -> Projection | None:
         """Cast one ray through the centre of every pixel.
 
         Parameters
@@ -28,15 +36,37 @@ class Renderer(Protocol):
         scene
             What stands in the beam.
         camera
-            The view.
+            The view; ``camera.region(...)`` renders a part of it.
         cancelled
             Asked between chunks; once true, the work ends soon and the result is None.
+        label_paths
+            Whether to measure the path through every structure too, which takes longer.
+        plane_step
+            Look at every plane of voxels, or at every second (2) and so on for a quick preview.
 
         Returns
         -------
         Projection or None
-            Path lengths (mm), HU integrals (HU x mm) and label bits.
+            Path lengths (mm), HU integrals (HU x mm) and label bits; where tools stand in the beam they replace what the CT shows.
         """
+
+
+def render_views(
+    renderer: Renderer, scene: Scene, cameras: Sequence[Camera], cancelled: Callable[[], bool] | None = None
+) -> Iterator[Projection]:
+    """Projections of a scene from many views, in order; a backend that renders many at once (``render_batch``) is given them all.
+
+    Ends early once `cancelled` says so.
+    """
+    batch = getattr(renderer, "render_batch", None)
+    if batch is not None:
+        yield from batch(scene, cameras, cancelled)
+        return
+    for camera in cameras:
+        projection = renderer.render(scene, camera, cancelled)
+        if projection is None:
+            return
+        yield projection
 
 
 RENDERERS = ("auto", "cpu", "reference")

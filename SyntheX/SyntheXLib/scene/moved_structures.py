@@ -70,9 +70,7 @@ def move_structure(
         bone = _resampled(np.where(mask, specimen.hu, 0).astype(np.float32), back, box) / np.maximum(share, 1e-6)
         hu[box] = np.rint(share * bone + (1 - share) * hu[box]).astype(np.int16)
         labels[box] |= np.where(share >= 0.5, bit, bit.dtype.type(0))
-    points = {
-        name: motion[:3, :3] @ point + motion[:3, 3] if name in landmarks else point for name, point in specimen.landmarks.items()
-    }
+    points = {name: motion[:3, :3] @ point + motion[:3, 3] if name in landmarks else point for name, point in specimen.landmarks.items()}
     return replace(specimen, hu=hu, labels=labels, landmarks=points)
 
 

@@ -36,12 +36,15 @@ class ViewSettings:
         Pixels a side; None takes the task's.
     image_dtype
         ``float32`` or ``float16``, as stored.
+    poisson_photons
+        Photons that a pixel counts of the open beam at the naive and heuristic levels; None leaves out noise there.
     """
 
     level: str = "realistic"
     exposure: Exposure = field(default_factory=Exposure)
     image_size: int | None = None
     image_dtype: str = "float32"
+    poisson_photons: float | None = None
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -50,6 +53,8 @@ class ViewSettings:
             raise SyntheXError(f"Image size must be at least 16 px, found {self.image_size}.")
         if self.image_dtype not in ("float32", "float16"):
             raise SyntheXError(f"Image type must be float32 or float16, found '{self.image_dtype}'.")
+        if self.poisson_photons is not None and not self.poisson_photons > 0:
+            raise SyntheXError(f"poisson_photons must be above 0, found {self.poisson_photons:g}.")
 
     def describe(self, task: Task, renderer: Renderer) -> dict[str, Any]:
         """The configuration for the data set's header."""
@@ -88,11 +93,12 @@ def make_view(
         raise SyntheXError(
             f"Image {index}: no ray hits the CT of {specimen.name} at pose {pose}; check isocentre and pose ranges of task '{task.name}'."
         )
-    projection = renderer.render(Scene(specimen), camera)
+    scene = Scene(specimen)
+    projection = renderer.render(scene, camera)
     assert projection is not None  # nobody cancels
     device = load_device(task.c_arm.device)
-    image = make_image(settings.level, projection, camera, settings.exposure, noise_rng, device.pixel_spacing_mm)
-    pixels, visible = camera.project(specimen.landmark_array(task.landmark_names))
+    image = make_image(settings.level, projection, camera, settings.exposure, noise_rng, device.pixel_spacing_mm, settings.poisson_photons)
+    pixels, visible = camera.project(scene.landmark_array(task.landmark_names))
     return {
         names.IMAGE: image.astype(settings.image_dtype),
         names.MASK: projection.label_bits,

@@ -6,6 +6,10 @@ attenuation.csv
 spectra.npz
     Unfiltered tungsten spectra (photons per mm2, keV and mAs at 1 m, 12 degree anode) for every kVp, from SpekPy (Poludniowski et al.,
     Med. Phys. 48, 2021; its default model), on the same grid. Inherent filtration is none: add aluminium.
+anode.npz
+    The same for other take-off angles: photons relative to those at 12 degrees, for some tube voltages. One table serves anodes of all
+    angles and the heel effect, as photons that leave an anode of angle a at t degrees from the central ray towards the cathode are those of
+    an anode of angle a + t on its central ray (SpekPy agrees with that to the last digit).
 scatter.csv
     Not rebuilt here. Our own Monte Carlo (Klein-Nishina with the incoherent scattering function, Rayleigh with form factors, xraylib data):
     a pencil beam on a water slab of 600 x 600 mm, source to detector 1020 mm, energy absorbed in 0.2165 g/cm2 of CsI, scored within a
@@ -23,6 +27,8 @@ FOLDER = Path(__file__).parent
 ENERGIES_KEV = np.arange(10, 151)
 TUBE_KVP = np.arange(40, 151)
 ANODE_ANGLE_DEG = 12.0
+TAKEOFF_DEG = np.array([0.5, 1, 1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 25, 30])
+TAKEOFF_KVP = np.arange(40, 151, 10)
 
 # Mass fractions. ICRU Report 44 (tissues), NIST (dry air), nominal alloys.
 MATERIALS: dict[str, dict[str, float]] = {
@@ -54,18 +60,31 @@ def attenuation() -> np.ndarray:
 
 def spectra() -> np.ndarray:
     """(K, E) photons per mm2, keV and mAs at 1 m for the tube voltages and energies above."""
-    import spekpy
+    return np.array([_unfiltered(float(kvp), ANODE_ANGLE_DEG) for kvp in TUBE_KVP])
 
-    table = np.zeros((len(TUBE_KVP), len(ENERGIES_KEV)))
-    for row, kvp in zip(table, TUBE_KVP, strict=True):
-        spectrum = spekpy.Spek(kvp=float(kvp), th=ANODE_ANGLE_DEG, dk=1.0, shift=0.5, z=100.0)
-        energies, fluence = spectrum.get_spectrum()  # per cm2 and keV
-        row[:] = np.interp(ENERGIES_KEV, energies, fluence, left=0.0, right=0.0) / 100.0
+
+def takeoff_ratio() -> np.ndarray:
+    """(T, K, E) photons at a take-off angle relative to those at 12 degrees; above the tube voltage the last ratio goes on."""
+    table = np.ones((len(TAKEOFF_DEG), len(TAKEOFF_KVP), len(ENERGIES_KEV)))
+    for place, kvp in enumerate(TAKEOFF_KVP):
+        reference = _unfiltered(float(kvp), ANODE_ANGLE_DEG)
+        # Below, next to nothing leaves a steep anode; above is the end of the spectrum.
+        used = np.flatnonzero(reference)[:-1]
+        for row, angle in zip(table, TAKEOFF_DEG, strict=True):
+            row[place] = np.interp(ENERGIES_KEV, ENERGIES_KEV[used], _unfiltered(float(kvp), float(angle))[used] / reference[used])
     return table
 
 
+def _unfiltered(kvp: float, takeoff_deg: float) -> np.ndarray:
+    import spekpy
+
+    spectrum = spekpy.Spek(kvp=kvp, th=takeoff_deg, dk=1.0, shift=0.5, z=100.0)
+    energies, fluence = spectrum.get_spectrum()  # per cm2 and keV
+    return np.interp(ENERGIES_KEV, energies, fluence, left=0.0, right=0.0) / 100.0
+
+
 def main() -> None:
-    """Write both tables."""
+    """Write the tables."""
     header = ",".join(["energy_kev", *MATERIALS])
     rows = [
         f"{energy:g}," + ",".join(f"{value:.5g}" for value in values) for energy, values in zip(ENERGIES_KEV, attenuation(), strict=True)
@@ -76,6 +95,12 @@ def main() -> None:
         kvp=TUBE_KVP.astype(np.float32),
         energy_kev=ENERGIES_KEV.astype(np.float32),
         photons=spectra().astype(np.float32),
+    )
+    np.savez_compressed(
+        FOLDER / "anode.npz",
+        takeoff_deg=TAKEOFF_DEG.astype(np.float32),
+        kvp=TAKEOFF_KVP.astype(np.float32),
+        log_ratio=np.log(np.maximum(takeoff_ratio(), 1e-6)).astype(np.float16),
     )
 
 
