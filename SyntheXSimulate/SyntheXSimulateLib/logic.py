@@ -16,8 +16,11 @@ from SyntheXLib.tasks.task import PoseSettings, Task, load_task, task_files
 from SyntheXSimulateLib.c_arm_display import CArmDisplay, lookAsSource, poseOfCamera, showPoseCloud
 from SyntheXSimulateLib.export import exportXray
 from SyntheXSimulateLib.overlays import showLandmarks, showMasks
-from SyntheXSimulateLib.preview import Beam, XrayPreview
+from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview
 from SyntheXSimulateLib.structures import Match, isSegmentation, matchLandmarks, matchStructures, structureMasks
+
+# Tag of the node that keeps the panel's settings.
+_PARAMETERS = "SyntheXSimulate"
 
 
 class SyntheXSimulateLogic:
@@ -134,3 +137,37 @@ class SyntheXSimulateLogic:
     def export(self, xrayNode: Any, path: Path | str) -> Path:
         """See `export.exportXray`."""
         return exportXray(xrayNode, path)
+
+    def parameterNode(self) -> Any:
+        """The scene's node for the panel's settings, made when there is none."""
+        scene = slicer.mrmlScene
+        node = scene.GetSingletonNode(_PARAMETERS, "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(_PARAMETERS)
+            node.SetModuleName(_PARAMETERS)
+            node.SetName(_PARAMETERS)
+            node = scene.AddNode(node)
+        return node
+
+    def firstNode(self, classNames: tuple[str, ...]) -> Any:
+        """The scene's first node of exactly one of these classes that is no simulated X-ray; None when there is none."""
+        for className in classNames:
+            for node in slicer.util.getNodesByClass(className):
+                if node.GetClassName() == className and not node.GetAttribute(GEOMETRY_ATTRIBUTE) and not node.GetHideFromEditors():
+                    return node
+        return None
+
+    def version(self, node: Any | None) -> tuple[Any, ...]:
+        """Changes when another node, other data of it, or another place is meant; cheap enough to be asked every frame."""
+        if node is None:
+            return ()
+        parent = node.GetParentTransformNode()
+        data = node.GetImageData() if hasattr(node, "GetImageData") else None
+        return (
+            node.GetID(),
+            node.GetSegmentation().GetMTime() if isSegmentation(node) else 0 if data is not None else node.GetMTime(),
+            data.GetMTime() if data is not None else 0,
+            parent.GetTransformToWorldMTime() if parent is not None else 0,
+        )
