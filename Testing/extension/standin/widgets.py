@@ -67,13 +67,16 @@ class ctkSliderWidget(QtWidgets.QWidget):
         self._spin.valueChanged.connect(self._moved)
 
     def _moved(self, value: float) -> None:
-        self._slider.setRange(round(self.minimum), round(self.maximum))
         self._slider.setValue(round(value))
         self.valueChanged.emit(value)
 
+    def _limit(self, name: str, value: float) -> None:
+        set_property(self._spin, name, value)
+        set_property(self._slider, name, round(value))
+
     value = _of_spin(float, "value")
-    minimum = _of_spin(float, "minimum")
-    maximum = _of_spin(float, "maximum")
+    minimum = QtCore.Property(float, lambda self: get_property(self._spin, "minimum"), lambda self, value: self._limit("minimum", value))
+    maximum = QtCore.Property(float, lambda self: get_property(self._spin, "maximum"), lambda self, value: self._limit("maximum", value))
     singleStep = _of_spin(float, "singleStep")
     decimals = _of_spin(int, "decimals")
     suffix = _of_spin(str, "suffix")
