@@ -98,7 +98,7 @@ def structureMasks(segmentationNode: Any, volumeNode: Any, task: Task) -> dict[s
         )
     masks: dict[str, np.ndarray] = {}
     keys = [key for match in matches for key in match.keys]
-    with _rasterized(segmentationNode, keys, volumeNode) as exported:
+    with rasterized(segmentationNode, keys, volumeNode) as exported:
         for match in matches:
             mask = np.logical_or.reduce([largest_component(exported(key)) for key in match.keys])
             if mask.any():
@@ -112,7 +112,7 @@ def structureMasks(segmentationNode: Any, volumeNode: Any, task: Task) -> dict[s
 
 
 @contextmanager
-def _rasterized(segmentationNode: Any, keys: Iterable[str], volumeNode: Any) -> Iterator[Any]:
+def rasterized(segmentationNode: Any, keys: Iterable[str], volumeNode: Any) -> Iterator[Any]:
     """A function from segment id to (K, J, I) bool on the volume's grid."""
     # A copy, because surfaces become a label map for this: the user's node must not gain a representation.
     scene = slicer.mrmlScene
