@@ -15,6 +15,7 @@ from SyntheXLib.scene.specimen import Specimen, make_specimen
 from SyntheXLib.tasks.task import PoseSettings, Task, load_task, task_files
 from SyntheXSimulateLib.c_arm_display import CArmDisplay, lookAsSource, poseOfCamera, showPoseCloud
 from SyntheXSimulateLib.export import exportXray
+from SyntheXSimulateLib.generate import GenerateSettings, Generation, startGeneration
 from SyntheXSimulateLib.overlays import showLandmarks, showMasks
 from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview
 from SyntheXSimulateLib.structures import Match, isSegmentation, matchLandmarks, matchStructures, structureMasks
@@ -137,6 +138,10 @@ class SyntheXSimulateLogic:
     def export(self, xrayNode: Any, path: Path | str) -> Path:
         """See `export.exportXray`."""
         return exportXray(xrayNode, path)
+
+    def generate(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str, settings: GenerateSettings) -> Generation:
+        """Start to make a data set of a case; see `generate.Generation`."""
+        return startGeneration(volumeNode, labelsNode, markupsNode, load_task(taskName), settings)
 
     def parameterNode(self) -> Any:
         """The scene's node for the panel's settings, made when there is none."""

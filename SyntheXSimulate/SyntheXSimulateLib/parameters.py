@@ -33,6 +33,9 @@ class SimulateParameters:
     showCArm: bool = True
     showMasks: bool = False
     showLandmarks: bool = False
+    count: Annotated[int, WithinRange(1, 10_000_000)] = 100
+    workers: Annotated[int, WithinRange(0, 256)] = 0
+    seed: Annotated[int, WithinRange(0, 1_000_000_000)] = 0
     # What was made, so that it is found again after the scene was loaded.
     xray: slicer.vtkMRMLScalarVolumeNode
     masks: slicer.vtkMRMLLabelMapVolumeNode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import qt
@@ -13,6 +14,8 @@ from slicer.util import VTKObservationMixin
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.poses import CArmPose
+from SyntheXSimulateLib.generate import GenerateSettings, Generation
+from SyntheXSimulateLib.generate_panel import GeneratePanel
 from SyntheXSimulateLib.logic import SyntheXSimulateLogic
 from SyntheXSimulateLib.parameters import SimulateParameters
 from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview
@@ -32,7 +35,8 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.preview: XrayPreview | None = None
         self._case: Any = None  # nodes and their versions of which the preview was made
         self._view: Any = None  # pose and beam last asked for
-        self._tables: Any = None
+        self._tables: Any = None  # versions of what the tables show
+        self._task = ""
         self._guiTag: Any = None
 
     def setup(self) -> None:
@@ -57,6 +61,7 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
+        self._generate = GeneratePanel(self.ui, self._startGeneration)
         self._bind()
 
     def enter(self) -> None:
@@ -67,6 +72,7 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Called when the panel is unloaded."""
         self._unbind()
+        self._generate.close()
         self.removeObservers()
 
     @staticmethod
@@ -88,7 +94,7 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 setattr(self.parameters, name, self.logic.firstNode(kinds))
         self._guiTag = self.parameters.connectGui(self.ui)
         self.addObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
-        self._view = self._currentView()
+        self._task, self._view = self.parameters.task, self._currentView()
         self.updateState()
 
     def _unbind(self) -> None:
@@ -108,6 +114,9 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._bind()
 
     def _onModified(self, *_arguments: Any) -> None:
+        if self.parameters.task != self._task:
+            self._task = self.parameters.task
+            self.parameters.distance = self.logic.distance(self._task)
         self.updateState()
         view = self._currentView()
         if view != self._view:
@@ -153,6 +162,7 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ):
             widget.enabled = not reason
             widget.toolTip = reason or tip
+        self._generate.updateState(why)
         self._fillTables()
 
     def _fillTables(self) -> None:
@@ -290,3 +300,9 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with slicer.util.tryWithErrorDisplay(_("The X-ray could not be written."), waitCursor=True):
             path = self.logic.export(self.parameters.xray, self.ui.exportPath.currentPath)
             self.ui.statusLabel.text = _("Wrote {path}.").format(path=path)
+
+    def _startGeneration(self, settings: GenerateSettings) -> Generation:
+        """Make a data set of the chosen case, with the image's settings of the panel."""
+        p = self.parameters
+        settings = replace(settings, beam=self._currentView()[1])
+        return self.logic.generate(p.volume, p.labels, p.markups, p.task, settings)

@@ -198,6 +198,32 @@ def test_the_table_lists_structures_and_landmarks_and_what_is_missing(simulate: 
     assert simulate.ui.matchLabel.text == "Structures: 1 of 6 found; landmarks: 1 of 14."
 
 
+def test_a_data_set_is_started_followed_and_cancelled(simulate: SimpleNamespace, tmp_path: Path) -> None:
+    from SyntheXSimulateLib.generate import GenerateSettings, Progress
+    from SyntheXSimulateLib.preview import Beam
+
+    ui, button = simulate.ui, simulate.ui.generateButton
+    assert (button.enabled, button.toolTip) == (False, "Name a folder first.")
+    ui.generateFolder.currentPath = str(tmp_path)
+    ui.countBox.value, ui.workersBox.value, ui.levelBox.currentIndex = 40, 2, 1
+    run = Mock()
+    run.finished.return_value, run.progress.return_value, run.message.return_value = False, Progress(10, 40, 2.0, 75.0), "Done."
+    simulate.logic.generate = Mock(return_value=run)
+    button.click()
+    simulate.logic.generate.assert_called_once_with(*simulate.nodes, "hip", GenerateSettings(40, tmp_path, 2, 0, Beam("heuristic")))
+    assert button.text == "Cancel"
+    assert not ui.countBox.enabled
+    work(500)
+    assert ui.generateLabel.text == "10 of 40 images, 2.0 a second, 1:15 left"
+    assert (ui.generateBar.value, ui.generateBar.maximum) == (10, 40)
+    button.click()
+    run.cancel.assert_called_once_with()
+    assert not button.enabled
+    run.finished.return_value = True
+    work(500)
+    assert (ui.generateLabel.text, button.text, button.enabled, ui.countBox.enabled) == ("Done.", "Generate data set", True, True)
+
+
 def test_the_simulate_panel_survives_the_scenes_close(simulate: SimpleNamespace, scene: Any) -> None:
     simulate.ui.liveCheckBox.checked = True
     simulate.ui.laoRaoSlider.value = 30

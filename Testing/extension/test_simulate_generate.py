@@ -15,7 +15,7 @@ from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import CaseFiles, load_specimen
 from SyntheXLib.scene.poses import rotation_about
 from SyntheXLib.tasks.task import load_task
-from SyntheXSimulateLib.generate import Generation, GenerateSettings, startGeneration, writeCase
+from SyntheXSimulateLib.generate import GenerateSettings, Generation, startGeneration, writeCase
 from SyntheXSimulateLib.logic import SyntheXSimulateLogic
 from SyntheXSimulateLib.preview import Beam
 
@@ -78,7 +78,7 @@ def test_overlapping_segments_are_refused(nodes: list[Any], tmp_path: Path, slic
     mask = np.zeros(SHAPE, np.uint8)
     mask[5:9, 6:12, 6:12] = 1
     slicer_core.util.updateSegmentBinaryLabelmapFromArray(mask, nodes[1], key, nodes[0])
-    with pytest.raises(SyntheXError, match="femur_left.*overlaps"):
+    with pytest.raises(SyntheXError, match=r"femur_left.*overlaps"):
         writeCase(tmp_path, *nodes, HIP)
 
 
