@@ -16,7 +16,7 @@ help:
 	@echo "make demo      sample CT -> simulated X-rays -> trained network -> report, in under 15 minutes on 2 cores"
 	@echo "make test      lint, types and all tests but the slow ones"
 	@echo "make test-all  the slow tests too"
-	@echo "make bench     speed beside the peers (in an environment of its own, 2.5 GB); QUICK=1: beside RTK alone"
+	@echo "make bench     speed beside the peers (in an environment of its own, 3.5 GB); QUICK=1: beside RTK alone"
 	@echo "make setup     only the environment ($(VENV))"
 	@echo "make clean     remove the environment and build/"
 

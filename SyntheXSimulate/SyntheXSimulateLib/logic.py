@@ -86,7 +86,13 @@ class SyntheXSimulateLogic:
         return XrayPreview(specimen, load_task(taskName), beam or Beam(), node)
 
     def renderXray(
-        self, specimen: Specimen, taskName: str, laoRaoDeg: float = 0.0, cranCaudDeg: float = 0.0, level: str = "realistic"
+        self,
+        specimen: Specimen,
+        taskName: str,
+        laoRaoDeg: float = 0.0,
+        cranCaudDeg: float = 0.0,
+        level: str = "realistic",
+        renderer: str = "own",
     ) -> Any:
         """Render one view of a specimen with the task's C-arm into a new node.
 
@@ -100,6 +106,8 @@ class SyntheXSimulateLogic:
             Angles of the view, degrees; see `scene.poses`.
         level
             One of `rendering.levels.LEVELS`.
+        renderer
+            One of `rendering.renderer.RENDERERS`.
 
         Returns
         -------
@@ -107,7 +115,7 @@ class SyntheXSimulateLogic:
             See `XrayPreview.render`.
         """
         pose = CArmPose(lao_rao_deg=laoRaoDeg, cran_caud_deg=cranCaudDeg, source_to_isocenter_mm=self.distance(taskName))
-        return self.preview(specimen, taskName, Beam(level)).render(pose)
+        return XrayPreview(specimen, load_task(taskName), Beam(level), renderer=renderer).render(pose)
 
     def cArmDisplay(self) -> CArmDisplay:
         """What shows beam and detector in 3D."""

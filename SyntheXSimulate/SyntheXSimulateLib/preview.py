@@ -68,20 +68,29 @@ class XrayPreview:
         Level and exposure; may be changed between views.
     node
         vtkMRMLScalarVolumeNode that is rendered into; None makes one at the first view, and again when it was removed from the scene.
+    renderer
+        One of `rendering.renderer.RENDERERS`; not every one can make every level.
     last
         The last view; None before the first.
+
+    Raises
+    ------
+    SyntheXError
+        When the renderer cannot make the level, or its package is missing.
     """
 
     specimen: Specimen
     task: Task
     beam: Beam = field(default_factory=Beam)
     node: Any = None
+    renderer: str = "own"
     last: Xray | None = None
 
     def __post_init__(self) -> None:
-        from SyntheXLib.rendering.renderer import make_renderer
+        from SyntheXLib.rendering.renderer import check_level, make_renderer
 
-        self._renderer = make_renderer()
+        check_level(self.renderer, self.beam.level)
+        self._renderer = make_renderer(self.renderer)
         # Half of the samples along a ray are enough while the mouse moves; not every backend can leave some out.
         canSkip = "plane_step" in inspect.signature(self._renderer.render).parameters
         self._options: dict[str, dict[str, Any]] = {"preview": {"plane_step": 2} if canSkip else {}, "full": {}}

@@ -1,4 +1,4 @@
-"""Speed of the ray caster beside its peers, in one run: ``python bench_renderer.py [--out FOLDER] [--peers NAME ...] [--quick]``.
+"""Speed of the ray caster beside its peers, in one run: ``python bench_renderer.py --help``.
 
 Everyone renders the same rays in turn; the ratios of medians are what holds on a shared machine. Beside each stands how far both images are
 from the numpy oracle's. Results go to `renderer.json`, a picture to `renderer.png`.
@@ -13,6 +13,8 @@ import pickle
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,7 @@ class Ours:
 
     note = "one pass"
     fused_passes = 0
-    overhead_s = 0.0
+    clock = staticmethod(time.perf_counter)
 
     def __init__(self, specimen: Specimen) -> None:
         self._fused, self._scene = CpuRenderer(CUTS), Scene(specimen)
@@ -101,47 +103,43 @@ def agreement(contestants: dict[str, Any], specimen: Specimen) -> dict[str, tupl
     return table
 
 
-def compare(ours: Ours, peers: dict[str, Peer], specimen: Specimen, rounds: int) -> dict[str, dict[str, Times]]:
-    """Times by job and name."""
-    results: dict[str, dict[str, Times]] = {}
-    for job in ("single360", "fused360", "single1536"):
-        kind, size = job.rstrip("0123456789"), int(job.lstrip("abcdefghijklmnopqrstuvwxyz"))
+def compare(ours: Ours, peers: dict[str, Peer], specimen: Specimen, rounds: int) -> Iterator[tuple[str, dict[str, Times]]]:
+    """Each job and its times by name."""
+    one_pass: dict[str, float] = {}  # median seconds at 360
+    for job, kind, size in (("single360", "single", 360), ("fused360", "fused", 360), ("single1536", "single", 1536)):
         jobs: dict[str, Job] = {"ours": getattr(ours, f"{kind}_job")}
         for name, peer in peers.items():
-            expected = results["single360"][name].median * (size / 360) ** 2 if results else 0
+            expected = one_pass.get(name, 0) * (size / 360) ** 2
             if size > 360 and expected > _LONGEST_S:
                 print(f"{job}: {name} left out, about {expected:.0f} s a view by its pixels")
             elif kind == "single" or not peer.fused_passes:
                 jobs[name] = getattr(peer, kind)
-        times = interleaved(jobs, cameras(specimen, size, 5 if size <= 360 else 2), rounds if size <= 360 else 1)
-        for name in jobs.keys() & peers.keys():
-            times[name] = Times({turn: seconds - peers[name].overhead_s for turn, seconds in times[name].seconds.items()})
+        small = size <= 360
+        clocks = {name: peer.clock for name, peer in peers.items()}
+        times = interleaved(jobs, cameras(specimen, size, 5 if small else 2), rounds if small else 1, clocks)
+        one_pass = one_pass or {name: own.median for name, own in times.items()}
         for name, peer in peers.items():
             if kind == "fused" and peer.fused_passes:
-                passes = peer.fused_passes * results["single360"][name].median
-                times[name] = Times({turn: passes for turn in times["ours"].seconds})
-        results[job] = times
-    return results
+                times[name] = Times({turn: peer.fused_passes * one_pass[name] for turn in times["ours"].seconds})
+        yield job, times
 
 
-def print_times(results: dict[str, dict[str, Times]], accuracy: dict[str, tuple[float, float]], notes: dict[str, str]) -> None:
-    """One row a job and contestant, agreement beside each ratio."""
-    print(f"\n{'job':11s} {'who':12s} {'ms a view':>10s} {'turns':>5s} {'ratio':>8s}   total RMS   Dice    how")
-    for job, times in results.items():
-        for name, own in times.items():
-            error, dice = accuracy[name]
-            masks = f"{dice:.4f}" if job.startswith("fused") and np.isfinite(dice) else "-     "
-            how = notes[name] if job.startswith("fused") else "one quantity"
-            ratio = own.ratio(times["ours"])
-            print(f"{job:11s} {name:12s} {1e3 * own.median:10,.1f} {len(own.seconds):5d} {ratio:6.1f} x   {error:8.3%}   {masks}  {how}")
-    print(f"RMS and Dice against the numpy oracle: one view of {_ORACLE_PIXELS} x {_ORACLE_PIXELS} pixels over the whole detector.\n")
+def print_times(job: str, times: dict[str, Times], accuracy: dict[str, tuple[float, float]], notes: dict[str, str]) -> None:
+    """One row a contestant, agreement beside each ratio."""
+    for name, own in times.items():
+        error, dice = accuracy[name]
+        masks = f"{dice:.4f}" if job.startswith("fused") and np.isfinite(dice) else "-"
+        how = notes[name] if job.startswith("fused") else "one quantity"
+        turns = "-" if "estimated" in how else str(len(own.seconds))
+        ratio = own.ratio(times["ours"])
+        print(f"{job:11s} {name:12s} {1e3 * own.median:10,.1f} {turns:>5s} {ratio:8.1f} x {error:9.3%}  {masks:6s}  {how}", flush=True)
 
 
 def first_image_seconds(specimen: Specimen, folder: Path) -> float:
     """From import of the renderer to the first image, compile included, in a process of its own."""
     path = folder / "first.pickle"
     path.write_bytes(pickle.dumps((specimen, cameras(specimen, 360, 1)[0])))
-    output = subprocess.run([sys.executable, "-c", _FIRST_IMAGE, str(path)], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([sys.executable, "-c", _FIRST_IMAGE, str(path)], stdout=subprocess.PIPE, text=True, check=True).stdout
     path.unlink()
     return float(output)
 
@@ -159,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where results and picture go")
     parser.add_argument("--peers", nargs="*", help="only these (default: all that are installed)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns on each small view (default 3)")
     parser.add_argument("--quick", action="store_true", help="RTK alone, one round, no scaling, no memory")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -170,8 +169,15 @@ def main() -> None:
     ours = Ours(specimen)
     peers = installed_peers(specimen, CUTS, options.peers if options.peers is not None else ["rtk"] if options.quick else None)
     accuracy = agreement({"ours": ours, **peers}, specimen)
-    results = compare(ours, peers, specimen, 1 if options.quick else 3)
-    print_times(results, accuracy, {"ours": ours.note} | {name: peer.note for name, peer in peers.items()})
+    notes = {"ours": ours.note} | {name: peer.note for name, peer in peers.items()}
+    results: dict[str, dict[str, Times]] = {}
+    print(
+        f"total RMS and mask Dice: against the numpy oracle, one view of {_ORACLE_PIXELS} x {_ORACLE_PIXELS} pixels over the whole detector"
+    )
+    print(f"{'job':11s} {'who':12s} {'ms a view':>10s} {'turns':>5s} {'ratio':>10s} {'total RMS':>9s}  {'Dice':6s}  how", flush=True)
+    for job, times in compare(ours, peers, specimen, 1 if options.quick else options.rounds):
+        results[job] = times
+        print_times(job, times, accuracy, notes)
     curves = {} if options.quick else scaling()
     for what, points in curves.items():
         print(f"{what:14s} " + "   ".join(f"{number}: {value:.1f} ms" for number, value in points))
@@ -184,7 +190,8 @@ def main() -> None:
         f"{job} vs {name}": own.ratio(times["ours"]) for job, times in results.items() for name, own in times.items() if name != "ours"
     }
     milliseconds = {job: {name: round(1e3 * own.median, 2) for name, own in times.items()} for job, times in results.items()}
-    draw(milliseconds, curves, title, options.out / "renderer.png")
+    estimates = "".join(f"; fused360 of {name}: {peer.fused_passes} x single360" for name, peer in peers.items() if peer.fused_passes)
+    draw(milliseconds, curves, title + estimates, options.out / "renderer.png")
     record = {
         "machine": machine(),
         "load": load,

@@ -26,13 +26,13 @@ def draw(
     top, *below = figure.subfigures(2 if curves else 1, 1, squeeze=False)[:, 0]
     panels = top.subplots(1, len(milliseconds), squeeze=False)[0]
     for axes, (job, bars) in zip(panels, milliseconds.items(), strict=True):
-        names, values = list(bars), list(bars.values())
-        drawn = axes.barh(names, values, color=[_COLORS.get(name, "grey") for name in names])
-        axes.bar_label(drawn, [f"{value:,.0f} ms" for value in values], padding=3)
+        names, bar_values = list(bars), list(bars.values())
+        drawn = axes.barh(names, bar_values, color=[_COLORS.get(name, "grey") for name in names])
+        axes.bar_label(drawn, [f"{value:,.0f} ms" for value in bar_values], padding=3)
         # Room for the label of the longest bar: logarithmic, so by factors.
         axes.set(
             xscale="log",
-            xlim=(min(values) / 3, max(values) * (max(values) / min(values) * 3) ** 0.5),
+            xlim=(min(bar_values) / 3, max(bar_values) * (max(bar_values) / min(bar_values) * 3) ** 0.5),
             title=job,
             xlabel="ms a view (median)",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +22,7 @@ class DiffDrrTrilinear:
 
     note = "one pass, mask_to_channels"
     fused_passes = 0
-    overhead_s = 0.0
+    clock = staticmethod(time.perf_counter)
 
     def __init__(self, specimen: Specimen, cuts: tuple[float, ...]) -> None:
         import diffdrr.drr  # noqa: F401  (tells here what is missing)

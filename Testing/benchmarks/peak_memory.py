@@ -36,7 +36,7 @@ def peak_memory() -> dict[str, float]:
 
 def _in_child(direction: str, level: str) -> float:
     command = [sys.executable, __file__, "--direction", direction, "--level", level]
-    return float(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    return float(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
 
 
 def _measure(direction: str, level: str) -> float:

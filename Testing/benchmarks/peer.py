@@ -30,13 +30,14 @@ class Peer(Protocol):
         How it does the fused job.
     fused_passes
         How often `single` runs for the fused job, where that is estimated so and `fused` is not to be called; 0 where it is measured.
-    overhead_s
-        What a call costs before it computes (start of a process); taken off its times.
     """
 
     note: str
     fused_passes: int
-    overhead_s: float
+
+    def clock(self) -> float:
+        """Seconds on the clock by which its calls are timed."""
+        ...
 
     def single(self, camera: Camera) -> np.ndarray:
         """(H, W) integral of HU + 1000, HU x mm."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +21,7 @@ class RtkJoseph:
 
     note = "nine passes"
     fused_passes = 0
-    overhead_s = 0.0
+    clock = staticmethod(time.perf_counter)
 
     def __init__(self, specimen: Specimen, cuts: tuple[float, ...]) -> None:
         import itk

@@ -21,7 +21,7 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 """
 BLOCKED = ["torch", "monai", "ignite", "tensorboard", "h5py", "skimage", "scipy", "llvmlite", "tqdm", "matplotlib", "pandas"]
-BLOCKED += ["submitit", "xraylib"]
+BLOCKED += ["submitit", "xraylib", "warp", "numba"]
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

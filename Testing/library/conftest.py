@@ -1,5 +1,10 @@
 """Phantoms with known answers."""
 
+import gc
+import importlib.util
+import sys
+import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from phantoms import OBLIQUE, affine, ball_fraction, world_grid
 
+from SyntheXLib.rendering.deepdrr import environment, protocol
 from SyntheXLib.scene.case_files import CaseFiles, itk_image
 from SyntheXLib.scene.landmarks import write_markups
 from SyntheXLib.scene.specimen import Specimen, make_specimen
@@ -60,3 +66,48 @@ def hip_phantom(tmp_path_factory: pytest.TempPathFactory) -> CaseFiles:
     points = {"FH-l": (-90, 0, -40), "FH-r": (90, 0, -40), "ASIS-l": (-60, 35, 50), "ASIS-r": (60, 35, 50)}
     write_markups(folder / "points.mrk.json", {name: np.array(point, float) for name, point in points.items()})
     return CaseFiles(folder / "ct.nii.gz", folder / "labels.nii.gz", folder / "points.mrk.json")
+
+
+@pytest.fixture
+def deepdrr_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nobody's cache, no GPU, and a temporary folder that must be empty in the end."""
+    folder, temporary = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("SYNTHEX_CACHE", str(folder))
+    monkeypatch.delenv(environment.VARIABLE, raising=False)
+    monkeypatch.setattr(environment, "driver_cuda", lambda: None)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    yield folder
+    gc.collect()
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture
+def deepdrr_stand_in(deepdrr_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The interpreter whose child is the stand-in."""
+    monkeypatch.setattr(protocol, "CHILD", Path(__file__).parent / "deepdrr_stand_in.py")
+    return Path(sys.executable)
+
+
+@pytest.fixture(scope="session")
+def deepdrr_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment in which the stand-in for the package deepdrr is installed."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False, symlinks=True)
+    (packages,) = (folder / "lib").glob("python*/site-packages")
+    spec = importlib.util.find_spec("numpy")
+    assert spec is not None and spec.origin is not None
+    paths = [Path(__file__).parent / "fake_deepdrr", Path(__file__).parents[2] / "SyntheX", Path(spec.origin).parents[1]]
+    (packages / "fake.pth").write_text("\n".join(map(str, paths)), encoding="utf-8")
+    return folder / "bin" / "python"
+
+
+@pytest.fixture
+def deepdrr_installed(deepdrr_cache: Path, deepdrr_python: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Chosen as the environment of DeepDRR, with a CUDA compiler beside it."""
+    nvcc = tmp_path / "cuda" / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text("#!/bin/sh\n", encoding="utf-8")
+    nvcc.chmod(0o755)
+    monkeypatch.setenv("CUDA_PATH", str(tmp_path / "cuda"))
+    monkeypatch.setenv(environment.VARIABLE, str(deepdrr_python))
+    return deepdrr_python

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from SyntheXLib.cli import COMMANDS, main
+from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.scene.case_files import CaseFiles
 
 NAMES = [module.__name__.rsplit(".", 1)[1] for module in COMMANDS]
@@ -40,6 +41,20 @@ def test_help_needs_no_package_but_numpy_and_simpleitk() -> None:
 
 def case_options(case: CaseFiles) -> list[str]:
     return ["--ct", str(case.ct), "--labels", str(case.labels), "--landmarks", str(case.landmarks)]
+
+
+def test_simulate_draws_what_is_not_given(hip_phantom: CaseFiles, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    options = ["--count", "3", "--image-size", "32", "--workers", "1", "--out", str(out), "--randomize-exposure"]
+    given = ["--kvp", "77", "--collimator", "250x200", "--no-grid", "--cathode-side", "left"]
+    assert main(["simulate", *case_options(hip_phantom), *options, *given]) == 0
+    assert main(["simulate", *case_options(hip_phantom), *options, *given, "--resume"]) == 0
+    dataset = XrayDataset(out)
+    values = [dataset[i].parameters["exposure"] for i in range(3)]
+    assert len({value["open_beam_dose_ugy"] for value in values}) == 3
+    assert not any(place.startswith(("kvp", "grid", "collimator", "cathode")) for value in values for place in value)
+    exposure = dataset.header.configuration["exposure"]
+    assert exposure["kvp"] == 77 and exposure["grid"] is None and exposure["collimator"]["width_mm"] == 250
 
 
 def test_from_ct_to_data_set_check_and_preview(hip_phantom: CaseFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,6 +90,12 @@ def test_from_ct_to_data_set_check_and_preview(hip_phantom: CaseFiles, tmp_path:
         (["simulate", "{case}", "--task", "hop", "--count", "1", "--out", "{out}"], "did you mean 'hip'"),
         (["simulate", "{case}", "--level", "naiv", "--count", "1", "--out", "{out}"], "did you mean 'naive'"),
         (["simulate", "{case}", "--kvp", "900", "--count", "1", "--out", "{out}"], "within 40 to 150 kV, found 900"),
+        (["simulate", "{case}", "--anode-angle", "3", "--count", "1", "--out", "{out}"], "within 6 to 20 degrees, found 3"),
+        (
+            ["simulate", "{case}", "--collimator", "10x", "--count", "1", "--out", "{out}"],
+            "--collimator must be WIDTHxHEIGHT or a DIAMETER",
+        ),
+        (["simulate", "{case}", "--device", "cios", "--count", "1", "--out", "{out}"], "did you mean 'cios-fusion'"),
         (["simulate", "{case}", "--count", "1", "--workers", "0", "--out", "{out}"], "workers must be at least 1"),
         (["simulate", "{case}", "--count", "1", "--renderer", "gpu", "--out", "{out}"], "Unknown renderer 'gpu'"),
         (["dataset", "info", "{out}"], "is not a data set"),

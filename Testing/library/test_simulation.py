@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from SyntheXLib.datasets.format import shard_path, sidecar_path
+from SyntheXLib.datasets.format import read_header, shard_path, sidecar_path
 from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.rendering.exposure import parameter_ranges
 from SyntheXLib.rendering.renderer import make_renderer
 from SyntheXLib.scene.c_arm import task_camera
 from SyntheXLib.scene.case_files import CaseFiles, load_specimen
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.simulation.job import ShardJob, ShardMaker
 from SyntheXLib.simulation.local import run_local
-from SyntheXLib.simulation.view import ViewSettings, ct_coverage, make_view
+from SyntheXLib.simulation.view import ViewSettings, binned_bits, ct_coverage, make_view
 from SyntheXLib.tasks.task import load_task
 
 HIP = load_task("hip")
@@ -72,6 +73,21 @@ def test_landmarks_and_masks_belong_to_the_image(job: ShardJob) -> None:
         bone = sample.mask > 0
         if bone.any() and not bone.all():
             assert np.median(sample.image[bone]) < np.median(sample.image[~bone])  # linear signal: bone is dark
+
+
+def test_an_exposure_drawn_for_every_image_is_written_with_it(job: ShardJob, tmp_path: Path) -> None:
+    ranges = parameter_ranges("cios-fusion")
+    drawn = replace(job, settings=replace(job.settings, exposure_ranges=ranges))
+    run_local(drawn, workers=1)
+    run_local(replace(drawn, folder=tmp_path / "other"), workers=2)
+    run_local(replace(job, folder=tmp_path / "fixed"), workers=1)
+    assert shards(drawn.folder) == shards(tmp_path / "other")
+    images, fixed = XrayDataset(drawn.folder), XrayDataset(tmp_path / "fixed")
+    values = [images[i].parameters["exposure"] for i in range(10)]
+    assert len({value["kvp"] for value in values}) == 10 and all(set(value) == set(ranges) for value in values)
+    for i in range(10):  # neither pose nor mask knows of the exposure
+        assert np.array_equal(images[i].mask, fixed[i].mask) and np.array_equal(images[i].landmarks, fixed[i].landmarks, equal_nan=True)
+        assert not np.array_equal(images[i].image, fixed[i].image) and "exposure" not in fixed[i].parameters
 
 
 def test_a_killed_run_resumes_to_the_same_bytes_and_renders_nothing_twice(job: ShardJob, tmp_path: Path) -> None:
@@ -177,6 +193,8 @@ def test_impossible_jobs_are_told(job: ShardJob, change: dict, expected: str) ->
     ("change", "expected"),
     [
         ({"level": "real"}, "did you mean 'realistic'"),
+        ({"level": "naive", "exposure_ranges": {"kvp": (60.0, 90.0)}}, "drawn for the realistic level alone"),
+        ({"poisson_photons": 0}, "poisson_photons must be above 0"),
         ({"image_size": 4}, "at least 16 px"),
         ({"image_dtype": "int8"}, "float32 or float16"),
     ],
@@ -184,3 +202,30 @@ def test_impossible_jobs_are_told(job: ShardJob, change: dict, expected: str) ->
 def test_impossible_views_are_told(change: dict, expected: str) -> None:
     with pytest.raises(SyntheXError, match=expected):
         ViewSettings(**change)
+
+
+def test_a_tool_and_finer_rays_change_the_images_and_are_written_down(job: ShardJob, tmp_path: Path) -> None:
+    tool = tmp_path / "wire.toml"
+    tool.write_text('kind = "k_wire"\nlength_mm = 100.0\norigin_mm = [0, 0, 0]\naxis = [0, 0, 1]\n', encoding="utf-8")
+    plain = ViewSettings("naive", image_size=32)
+    images = {}
+    for name, chosen in (("plain", plain), ("tool", replace(plain, oversample=2, tool_files=(str(tool),)))):
+        one = replace(job, folder=tmp_path / name, settings=chosen, count=1)
+        run_local(one, workers=1)
+        images[name] = XrayDataset(one.folder)[0].image
+    assert images["tool"].shape == images["plain"].shape
+    assert (images["plain"] - images["tool"]).max() > 0.05
+    written = read_header(tmp_path / "tool").configuration
+    assert written["oversample"] == 2 and "k_wire" in written["tool_files"][0]["text"]
+    with pytest.raises(SyntheXError, match="1 to 8 rays"):
+        ViewSettings(oversample=0)
+    with pytest.raises(SyntheXError, match="does not exist"):
+        ViewSettings(tool_files=("missing.toml",))
+
+
+def test_bits_are_binned_by_half_of_the_rays() -> None:
+    bits = np.zeros((4, 4), np.uint16)
+    bits[0, 0] = bits[0, 1] = 1
+    bits[2:, 2:] = 2
+    bits[2, 0] = 3
+    assert np.array_equal(binned_bits(bits, 2, 2), [[1, 0], [0, 2]])

@@ -1,10 +1,13 @@
 """Tools in a projection: exact paths, and tissue replaced along them."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 from phantoms import OBLIQUE, affine
 
 from SyntheXLib.rendering.cpu import CpuRenderer
+from SyntheXLib.rendering.cuda import CudaRenderer
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.rendering.reference import ReferenceRenderer
 from SyntheXLib.rendering.renderer import Renderer
@@ -16,7 +19,9 @@ from SyntheXLib.scene.specimen import Specimen, make_specimen
 from SyntheXLib.scene.tools import Tool, ToolPart
 
 POSES = (CArmPose(), CArmPose(lao_rao_deg=35, cran_caud_deg=-20, roll_deg=12), CArmPose(lao_rao_deg=-95), CArmPose(cran_caud_deg=80))
-RENDERERS = [ReferenceRenderer(), CpuRenderer()]
+RENDERERS: list[Renderer] = [ReferenceRenderer(), CpuRenderer()]
+if importlib.util.find_spec("warp"):
+    RENDERERS.append(CudaRenderer(device="cpu"))
 
 
 def tank(hu: float = 0.0) -> Specimen:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from SyntheXLib.datasets.sample import SAMPLES, fetch_sample
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.scene.case_files import CaseFiles
+from SyntheXLib.scene.case_files import CaseFiles, load_specimen
+from SyntheXLib.tasks.task import Task
 
 
 def add_case_options(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +24,13 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="what the numbers in the label maps mean: colour table or CSV (default: TotalSegmentator's numbers)",
+    )
+    group.add_argument(
+        "--materials", action="append", default=[], type=Path, metavar="FILE", help="label map of materials (default: materials by HU)"
+    )
+    group.add_argument("--material-names", type=Path, metavar="FILE", help="what its numbers mean: colour table or CSV")
+    group.add_argument(
+        "--material-network", type=Path, metavar="FILE", help="network that makes the maps of materials: TorchScript or MONAI bundle"
     )
 
 
@@ -39,10 +48,50 @@ def cases_of(options: argparse.Namespace) -> tuple[CaseFiles, ...]:
             "Expected one --labels for each --ct, and one --landmarks for each or none, "
             f"found {count} --ct, {len(options.labels)} --labels and {len(options.landmarks)} --landmarks."
         )
+    if len(options.materials) not in (0, count) or (options.materials and options.material_network):
+        raise SyntheXError(
+            f"Expected one --materials for each --ct or none, or --material-network in their place, found {count} --ct and "
+            f"{len(options.materials)} --materials{' with --material-network' if options.material_network else ''}."
+        )
     samples = [fetch_sample(name) for name in options.sample]
     cases = [CaseFiles(sample.ct, sample.labels, sample.landmarks, sample.label_names, sample.name) for sample in samples]
     for place, (ct, labels) in enumerate(zip(options.ct, options.labels, strict=True)):
-        cases.append(CaseFiles(ct, labels, options.landmarks[place] if options.landmarks else None, options.label_names))
+        landmarks = options.landmarks[place] if options.landmarks else None
+        materials = options.materials[place] if options.materials else None
+        cases.append(
+            CaseFiles(
+                ct,
+                labels,
+                landmarks,
+                options.label_names,
+                materials=materials,
+                material_names=options.material_names if materials else None,
+            )
+        )
     if not cases:
         raise SyntheXError("Expected a case: --sample NAME, or --ct FILE with --labels FILE; found neither.")
     return tuple(cases)
+
+
+def with_material_maps(cases: tuple[CaseFiles, ...], task: Task, network: Path, folder: Path) -> tuple[CaseFiles, ...]:
+    """The cases with maps of materials that a network makes, written into a folder; those already there are taken as they are.
+
+    Raises
+    ------
+    SyntheXError
+        When the network cannot be read, or a case cannot.
+    """
+    from SyntheXLib.networks.material_network import load_material_network
+    from SyntheXLib.rendering.material_map import MaterialMap, write_material_map
+
+    loaded = None
+    mapped = []
+    for place, case in enumerate(cases):
+        path = folder / f"{place:03d}.nrrd"
+        if not path.exists():
+            loaded = loaded or load_material_network(network)
+            specimen = load_specimen(case, task)
+            index = loaded.segment(specimen.hu, specimen.spacing_mm)
+            write_material_map(path, MaterialMap(index, loaded.materials), specimen.ijk_to_ras)
+        mapped.append(replace(case, materials=path, material_names=path.with_suffix(".csv")))
+    return tuple(mapped)

@@ -1,13 +1,19 @@
 """``synthex simulate``: render a data set."""
 
+from __future__ import annotations
+
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from SyntheXLib.commands.cases import add_case_options, cases_of
+from SyntheXLib.commands.cases import add_case_options, cases_of, with_material_maps
 from SyntheXLib.commands.progress import progress_bar
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.rendering.renderer import RENDERERS
+
+if TYPE_CHECKING:
+    from SyntheXLib.rendering.exposure import Exposure
 
 
 def add(commands: Any) -> None:
@@ -26,6 +32,14 @@ def add(commands: Any) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the data set that is already in the folder")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default: 0)")
     parser.add_argument("--image-size", type=int, metavar="PX", help="pixels a side (default: the task's)")
+    parser.add_argument("--oversample", type=int, default=1, metavar="N", help="rays along each side of a pixel, 1 to 8 (default: 1)")
+    parser.add_argument(
+        "--tool",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="TOML file of a tool in the scene (continuum_manipulator, screw, k_wire, stl); may be given several times",
+    )
     parser.add_argument("--level", default="realistic", help="realism level: naive, heuristic or realistic (default: realistic)")
     parser.add_argument(
         "--poisson-photons",
@@ -33,17 +47,26 @@ def add(commands: Any) -> None:
         metavar="N",
         help="photons a pixel of the open beam at the naive and heuristic levels (default: no noise)",
     )
-    beam = parser.add_argument_group("exposure (realistic level)")
-    beam.add_argument("--kvp", type=float, default=90.0, metavar="KV", help="tube voltage, 40 to 150 kV (default: 90)")
-    beam.add_argument("--aluminium", type=float, default=4.0, metavar="MM", help="aluminium filtration, mm (default: 4)")
-    beam.add_argument("--copper", type=float, default=0.0, metavar="MM", help="copper filtration, mm (default: 0)")
+    beam = parser.add_argument_group(
+        "device and exposure (realistic level)",
+        "What is not given is the device's default (cios-fusion: 90 kV, 4 mm Al, 5 uGy, anode of 12 degrees, cathode down, open field); "
+        "--randomize-exposure draws it for every image.",
+    )
+    beam.add_argument("--device", metavar="NAME", help="C-arm: a preset or a device file, TOML (default: the task's)")
+    beam.add_argument("--randomize-exposure", action="store_true", help="draw all that is not given here from the device's ranges")
+    beam.add_argument("--kvp", type=float, metavar="KV", help="tube voltage, 40 to 150 kV")
+    beam.add_argument("--aluminium", type=float, metavar="MM", help="aluminium filtration, mm")
+    beam.add_argument("--copper", type=float, metavar="MM", help="copper filtration, mm")
+    beam.add_argument("--dose", type=float, metavar="UGY", help="air kerma at the detector without patient, uGy an image")
+    beam.add_argument("--anode-angle", type=float, metavar="DEG", help="anode angle, 6 to 20 degrees")
+    beam.add_argument("--cathode-side", metavar="SIDE", help="left, right, up or down in the image; none: no heel effect")
     beam.add_argument(
-        "--dose", type=float, default=5.0, metavar="UGY", help="air kerma at the detector without patient, uGy an image (default: 5)"
+        "--collimator", metavar="WxH|D", help="field on the detector, mm: width x height of the blades, or diameter of the iris"
     )
     beam.add_argument("--no-grid", action="store_true", help="take the anti-scatter grid out of the beam")
     run_options = parser.add_argument_group("running and storage")
     run_options.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
-    run_options.add_argument("--renderer", default="auto", help="ray caster: auto, cpu or reference (default: auto)")
+    run_options.add_argument("--renderer", default="own", help=f"{', '.join(RENDERERS)}; own and auto are the same (default: own)")
     run_options.add_argument("--shard-size", type=int, default=50, metavar="N", help="images a file (default: 50)")
     run_options.add_argument("--dtype", default="float32", help="type of the stored images: float32 or float16 (default: float32)")
     parser.set_defaults(run=run)
@@ -52,21 +75,25 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from SyntheXLib.datasets.format import HEADER_FILE
-    from SyntheXLib.rendering.levels import Exposure
     from SyntheXLib.scene.case_files import load_specimen
     from SyntheXLib.simulation.job import ShardJob
     from SyntheXLib.simulation.local import run_local
     from SyntheXLib.simulation.view import ViewSettings
     from SyntheXLib.tasks.task import load_task
 
-    exposure = Exposure(options.kvp, options.aluminium, options.copper, options.dose)
-    if options.no_grid:
-        exposure = replace(exposure, grid=None)
-    settings = ViewSettings(options.level, exposure, options.image_size, options.dtype, options.poisson_photons)
     task = load_task(options.task)
+    if options.device:
+        task = replace(task, c_arm=replace(task.c_arm, device=options.device))
+    exposure, ranges = _exposure(options, task.c_arm.device)
+    tools = tuple(str(Path(path).resolve()) for path in options.tool)
+    settings = ViewSettings(
+        options.level, exposure, options.image_size, options.dtype, ranges, options.poisson_photons, options.oversample, tools
+    )
     if (options.out / HEADER_FILE).exists() and not options.resume:
         raise SyntheXError(f"{options.out} already holds a data set: add --resume to go on with it, or choose another folder.")
     cases = cases_of(options)
+    if options.material_network:
+        cases = with_material_maps(cases, task, options.material_network, options.out / "materials")
     job = ShardJob(options.out, task, cases, settings, options.seed, options.count, options.shard_size, options.renderer)
     # Loading checks the cases before any process starts, and tells what is odd about them once.
     for case in cases:
@@ -78,3 +105,38 @@ def run(options: argparse.Namespace) -> int:
     if not result.complete:
         print("Another process is making the rest; the data set is complete when it has finished.")
     return 0
+
+
+def _exposure(options: argparse.Namespace, device: str) -> tuple[Exposure, dict[str, Any] | None]:
+    """The exposure that the options name, and the ranges of what is drawn."""
+    from SyntheXLib.rendering.exposure import device_exposure, parameter_ranges
+
+    given: dict[str, float | str | None] = {
+        "kvp": options.kvp,
+        "aluminium_mm": options.aluminium,
+        "copper_mm": options.copper,
+        "open_beam_dose_ugy": options.dose,
+        "anode_angle_deg": options.anode_angle,
+        "cathode_side": options.cathode_side,
+        **_field(options.collimator),
+    }
+    values = {place: value for place, value in given.items() if value is not None}
+    exposure = device_exposure(device).with_values(values)
+    # A field that is given is given as a whole.
+    fixed = (*values, *(("grid.",) * options.no_grid), *(("collimator.",) * bool(options.collimator)))
+    if options.no_grid:
+        exposure = replace(exposure, grid=None)
+    if not options.randomize_exposure:
+        return exposure, None
+    return exposure, {place: limits for place, limits in parameter_ranges(device).items() if not place.startswith(fixed)}
+
+
+def _field(text: str | None) -> dict[str, float]:
+    """Parameters of the collimator that ``WxH`` or ``D`` means."""
+    if text is None:
+        return {}
+    names = ("collimator.width_mm", "collimator.height_mm") if "x" in text else ("collimator.iris_mm",)
+    try:
+        return dict(zip(names, map(float, text.split("x")), strict=True))
+    except ValueError:
+        raise SyntheXError(f"--collimator must be WIDTHxHEIGHT or a DIAMETER in mm, found '{text}'.") from None

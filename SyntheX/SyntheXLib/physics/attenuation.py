@@ -17,6 +17,11 @@ CT_ENERGY_KEV = 70.0
 # g/cm3. Elements: NIST; nitinol and steel 316L: their usual data sheets.
 _DENSITY = {"aluminium": 2.699, "copper": 8.96, "titanium": 4.51, "nitinol": 6.45, "steel_316l": 8.0}
 
+# What else people call the materials.
+_ALIASES = {
+    "bone": "cortical_bone", "tissue": "soft_tissue", "fat": "adipose", "background": "air", "steel": "steel_316l", "niti": "nitinol",
+}  # fmt: skip
+
 
 @lru_cache(maxsize=1)
 def _table() -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -29,6 +34,24 @@ def _table() -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def materials() -> tuple[str, ...]:
     """Names of the materials in the table."""
     return tuple(_table()[1])
+
+
+def material_name(name: str) -> str:
+    """The material that a name means: case, spaces, dashes and underscores do not count, and bone, fat and the like are known.
+
+    Raises
+    ------
+    SyntheXError
+        When it means none.
+    """
+    known = {_plain(material): material for material in materials()} | _ALIASES
+    if _plain(name) not in known:
+        raise SyntheXError(f"Unknown material '{name}': expected one of {', '.join(materials())}{nearest(name, materials())}.")
+    return known[_plain(name)]
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
 
 
 def density(material: str) -> float:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.blur import GeometricBlur
@@ -13,6 +16,8 @@ from SyntheXLib.physics.detector import Detector
 from SyntheXLib.physics.geometry import CATHODE_SIDES
 from SyntheXLib.physics.scatter import AntiScatterGrid, Scatter
 from SyntheXLib.physics.spectrum import ANODE_ANGLE_DEG, Spectrum, tube_spectrum
+from SyntheXLib.scene.c_arm import device_file
+from SyntheXLib.scene.device_file import Value
 from SyntheXLib.tasks.task import nearest
 
 
@@ -77,6 +82,100 @@ class Exposure:
         """Of the open beam on the central ray."""
         return tube_spectrum(self.kvp, self.aluminium_mm, self.copper_mm, self.anode_angle_deg)
 
+    def with_values(self, values: Mapping[str, Value]) -> Exposure:
+        """Another exposure in which parameters, by place such as ``kvp`` or ``blur.focal_spot_mm``, have other values.
+
+        A value for a grid or collimator that is not there puts one in.
+
+        Raises
+        ------
+        SyntheXError
+            When a parameter is unknown or a value impossible.
+        """
+        parts: dict[str, dict[str, Value]] = {}
+        for place, value in values.items():
+            if place not in PARAMETERS:
+                raise SyntheXError(f"Exposure: unknown parameter '{place}'{nearest(place, PARAMETERS)}.")
+            part, _, name = place.rpartition(".")
+            parts.setdefault(part, {})[name] = float(value) if isinstance(PARAMETERS[place], float) else value
+        changes: dict[str, Any] = dict(parts.pop("", {}))
+        for part, inner in parts.items():
+            changes[part] = replace(getattr(self, part) or _PARTS[part], **inner)
+        return replace(self, **changes)
+
     def to_dict(self) -> dict[str, Any]:
         """Names and numbers, for JSON."""
         return asdict(self)
+
+
+# What a value for a part that is not there puts in.
+_PARTS: dict[str, Any] = {"grid": AntiScatterGrid(), "collimator": Collimator()}
+
+
+def _all_parameters() -> dict[str, Value]:
+    exposure = Exposure()
+    found: dict[str, Value] = {}
+    for item in fields(Exposure):
+        value = _PARTS.get(item.name, getattr(exposure, item.name))
+        inner = {f"{item.name}.{name}": part for name, part in vars(value).items()} if is_dataclass(value) else {item.name: value}
+        found |= {place: part for place, part in inner.items() if isinstance(part, int | float | str)}
+    return found
+
+
+# All parameters that are one number or word, by place, with their defaults.
+PARAMETERS = _all_parameters()
+
+
+def _checked(device: str) -> tuple[Exposure, dict[str, tuple[Value, ...]]]:
+    file = device_file(device)
+    if file is None:
+        return Exposure(), {}
+    exposure = Exposure()
+    for place, parameter in file.parameters.items():
+        if place not in PARAMETERS:
+            raise SyntheXError(f"{file.where(place)}: the exposure has no parameter '{place}'{nearest(place, PARAMETERS)}.")
+        kind = (float, int) if isinstance(PARAMETERS[place], float) else type(PARAMETERS[place])
+        for value in (parameter.default, *parameter.range):
+            if not isinstance(value, kind):
+                raise SyntheXError(f"{file.where(place)}: '{place}' must be of the kind of {PARAMETERS[place]!r}, found {value!r}.")
+        try:
+            for value in parameter.range:  # what is impossible is told now, not at the image that draws it
+                exposure.with_values({place: value})
+            exposure = exposure.with_values({place: parameter.default})
+        except SyntheXError as error:
+            raise SyntheXError(f"{file.where(place)}: {error}") from error
+    return exposure, {place: parameter.range for place, parameter in file.parameters.items()}
+
+
+def device_exposure(device: str) -> Exposure:
+    """The defaults of a device (see `scene.c_arm.load_device`); a device written as numbers has the library's.
+
+    Raises
+    ------
+    SyntheXError
+        When its file is not right; the sentence names file and line.
+    """
+    return _checked(device)[0]
+
+
+def parameter_ranges(device: str) -> dict[str, tuple[Value, ...]]:
+    """The ranges from which a device's parameters are drawn, by place; see `draw_values`."""
+    return _checked(device)[1]
+
+
+def draw_values(ranges: Mapping[str, tuple[Value, ...]], rng: np.random.Generator) -> dict[str, Value]:
+    """Draw each parameter uniformly, for itself, in the order given: from [lowest, highest], or from the words."""
+    drawn: dict[str, Value] = {}
+    for place, limits in ranges.items():
+        if isinstance(limits[0], str):
+            drawn[place] = limits[int(rng.integers(len(limits)))]
+        elif isinstance(PARAMETERS[place], int):
+            drawn[place] = int(rng.integers(int(limits[0]), int(limits[1]) + 1))
+        else:
+            drawn[place] = float(rng.uniform(float(limits[0]), float(limits[1])))
+    return drawn
+
+
+def draw_exposure(device: str, rng: np.random.Generator) -> Exposure:
+    """An exposure of a device, drawn from its ranges."""
+    return device_exposure(device).with_values(draw_values(parameter_ranges(device), rng))

@@ -5,6 +5,8 @@ All give the linear signal relative to the open beam (1 where nothing stands in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
@@ -34,6 +36,7 @@ def make_image(
     detector_spacing_mm: float | None = None,
     poisson_photons: float | None = None,
     previous: np.ndarray | None = None,
+    materials: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """The detector's signal at a realism level.
 
@@ -57,6 +60,9 @@ def make_image(
         fluoroscopy tool takes 2000, the simulation of the continuum manipulator 5000.
     previous
         For ``realistic``: (H, W) the image before in a sequence, of which the detector's lag keeps a part; None is the first.
+    materials
+        For ``realistic``: area densities (H, W) of the CT by material, g/cm2, as `material_map.MaterialCaster` gives them; None takes them
+        from the HU classes.
 
     Returns
     -------
@@ -72,7 +78,7 @@ def make_image(
         signal = naive(projection) if level == "naive" else heuristic(projection)
         return signal if rng is None or poisson_photons is None else counted(signal, poisson_photons, rng)
     if level == "realistic":
-        return realistic(projection, camera, exposure or Exposure(), rng, detector_spacing_mm, previous)
+        return realistic(projection, camera, exposure or Exposure(), rng, detector_spacing_mm, previous, materials)
     raise SyntheXError(f"Unknown realism level '{level}': expected one of {', '.join(LEVELS)}{nearest(level, LEVELS)}.")
 
 

@@ -26,6 +26,7 @@ def realistic(
     rng: np.random.Generator | None = None,
     detector_spacing_mm: float | None = None,
     previous: np.ndarray | None = None,
+    materials: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Spectrum, scatter, blur, absorption, noise and digits, in the order in which they happen. Parameters: see `levels.make_image`.
 
@@ -36,7 +37,9 @@ def realistic(
     """
     spacing, detector = camera.pixel_spacing_mm, exposure.detector
     beam = exposure.spectrum
-    densities = _with_tools(exposure.decomposition.area_densities(projection.path_length, projection.hu_integral), projection.tool_path)
+    if materials is None:
+        materials = exposure.decomposition.area_densities(projection.path_length, projection.hu_integral)
+    densities = _with_tools(materials, projection.tool_path)
     own, photon_energy, open_energy = _primary(densities, beam.binned(_SPECTRUM_BINS), detector)
     # Another backend's image tells the primary beam alone; energies and scatter follow from our line integrals.
     transmission = own if projection.primary is None else projection.primary
@@ -67,6 +70,12 @@ def realistic(
     return signal / open_beam if detector.flat_field else signal
 
 
+def primary_transmission(projection: Projection, exposure: Exposure) -> np.ndarray:
+    """(H, W) float32 primary beam relative to the open one, weighted by the energy that the detector absorbs, from the line integrals."""
+    densities = _with_tools(exposure.decomposition.area_densities(projection.path_length, projection.hu_integral), projection.tool_path)
+    return _primary(densities, exposure.spectrum.binned(_SPECTRUM_BINS), exposure.detector)[0]
+
+
 def _open_beam(camera: Camera, exposure: Exposure) -> np.ndarray:
     """(H, W) float32 open beam relative to the central ray's: inverse square, cosine and heel."""
     x, y = camera.detector_axes_mm()
@@ -87,7 +96,7 @@ def _opening(camera: Camera, exposure: Exposure, collimator: Collimator) -> np.n
     return collimator.opening(x[None, :], y[:, None], collimator.penumbra_mm(exposure.blur.focal_spot_mm, camera.source_to_detector_mm))
 
 
-def _with_tools(densities: dict[str, np.ndarray], tool_path: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _with_tools(densities: Mapping[str, np.ndarray], tool_path: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Area densities (g/cm2) with those of the tools added, from their path lengths (mm) by material."""
     whole = dict(densities)
     for material, path in tool_path.items():

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.tasks.task import nearest
+
+if TYPE_CHECKING:
+    from SyntheXLib.rendering.exposure import Exposure
 
 
 class Renderer(Protocol):
@@ -60,7 +63,10 @@ def render_views(
     """
     batch = getattr(renderer, "render_batch", None)
     if batch is not None:
-        yield from batch(scene, cameras, cancelled)
+        for projection in batch(scene, cameras):
+            if cancelled is not None and cancelled():
+                return
+            yield projection
         return
     for camera in cameras:
         projection = renderer.render(scene, camera, cancelled)
@@ -69,21 +75,59 @@ def render_views(
         yield projection
 
 
-RENDERERS = ("auto", "cpu", "reference")
+RENDERERS = ("auto", "own", "cpu", "cuda", "reference", "deepdrr")
+# What yields an image alone.
+_IMAGE_ONLY = ("deepdrr",)
 
 
-def make_renderer(name: str = "auto", cuts: Sequence[float] = HU_CUTS, threads: int | None = None) -> Renderer:
-    """The renderer of that name; ``auto`` takes the compiled one where llvmlite is installed, else the numpy reference.
+def check_level(name: str, level: str) -> None:
+    """Tell when a renderer cannot make images of a realism level.
 
     Raises
     ------
     SyntheXError
-        When the name is unknown or its package is missing.
+        When it yields an image alone, from which only the realistic level follows.
+    """
+    if name in _IMAGE_ONLY and level != "realistic":
+        raise SyntheXError(f"Renderer '{name}' makes the realistic level alone, found level '{level}': use --renderer own.")
+
+
+def expose(renderer: Renderer, exposure: Exposure) -> None:
+    """Tell a renderer that makes the image itself the exposure of the next views; what the others yield does not depend on it."""
+    tell = getattr(renderer, "expose", None)
+    if tell is not None:
+        tell(exposure)
+
+
+def make_renderer(name: str = "auto", cuts: Sequence[float] = HU_CUTS, threads: int | None = None) -> Renderer:
+    """The renderer of that name; ``auto`` (or ``own``) takes the compiled one where llvmlite is installed, else the numpy reference.
+
+    It never takes ``cuda``: the bytes of a data set would depend on whether the machine has a GPU.
+
+    Parameters
+    ----------
+    name
+        One of `RENDERERS`.
+    cuts
+        Limits of the HU classes, rising.
+    threads
+        Cores to use; None takes all.
+
+    Raises
+    ------
+    SyntheXError
+        When the name is unknown, its package or environment is missing, or it needs a GPU that is not there.
     """
     from SyntheXLib.rendering.reference import ReferenceRenderer
 
     if name not in RENDERERS:
         raise SyntheXError(f"Unknown renderer '{name}': expected one of {', '.join(RENDERERS)}{nearest(name, RENDERERS)}.")
+    if name == "deepdrr":
+        return _deepdrr(cuts, threads)
+    if name == "cuda":
+        from SyntheXLib.rendering.cuda import CudaRenderer
+
+        return CudaRenderer(cuts)
     compiled = importlib.util.find_spec("llvmlite") is not None
     if name == "cpu" and not compiled:
         raise SyntheXError("Renderer 'cpu' needs the package llvmlite, which is not installed: install it or use 'reference'.")
@@ -92,3 +136,11 @@ def make_renderer(name: str = "auto", cuts: Sequence[float] = HU_CUTS, threads: 
     from SyntheXLib.rendering.cpu import CpuRenderer
 
     return CpuRenderer(cuts, threads)
+
+
+def _deepdrr(cuts: Sequence[float], threads: int | None) -> Renderer:
+    from SyntheXLib.rendering.deepdrr.backend import DeepDrrRenderer
+    from SyntheXLib.rendering.deepdrr.environment import ready
+
+    python, test = ready()
+    return DeepDrrRenderer(make_renderer("auto", cuts, threads), python, test)

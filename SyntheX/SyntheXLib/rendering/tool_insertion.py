@@ -14,7 +14,7 @@ import numpy as np
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.rendering.volume import HU_OFFSET, world_to_padded_index
 from SyntheXLib.scene.c_arm import Camera
-from SyntheXLib.scene.intervals import Intervals, difference, intersection, lengths, union
+from SyntheXLib.scene.intervals import Intervals, difference, lengths, union
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
 
@@ -45,17 +45,14 @@ def with_tools(projection: Projection, scene: Scene, camera: Camera, plane_step:
     rays = camera.rays().reshape(-1, 3)
     directions = rays @ camera.world_to_camera[:3, :3]  # in the world, per mm of depth
     norms = np.linalg.norm(rays, axis=1)
-    beam = Intervals(np.arange(len(rays)), np.zeros(len(rays)), np.full(len(rays), camera.source_to_detector_mm))
-    nothing = np.zeros(0)
-    occupied = Intervals(nothing.astype(np.int64), nothing, nothing)
+    occupied = Intervals.none()
     tool_path: dict[str, np.ndarray] = {}
     bits = projection.label_bits.reshape(-1).copy()
     label_path = None if projection.label_path is None else projection.label_path.reshape(-1, len(rays)).copy()
     for tool in scene.tools:
-        to_tool = np.linalg.inv(tool.to_world)
-        origin, turned = to_tool[:3, :3] @ camera.source + to_tool[:3, 3], directions @ to_tool[:3, :3].T
-        for part in tool.parts:
-            inside = difference(intersection(part.solid.intersect(origin, turned), beam), occupied)
+        before = occupied
+        for part, body in zip(tool.parts, tool.intersect(camera.source, directions), strict=True):
+            inside = difference(_up_to(body, camera.source_to_detector_mm), before)
             occupied = union(occupied, inside)
             path = lengths(inside, len(rays)) * norms
             tool_path[part.material] = tool_path.get(part.material, 0.0) + path
@@ -73,6 +70,12 @@ def with_tools(projection: Projection, scene: Scene, camera: Camera, plane_step:
         tool_path={material: path.reshape(shape).astype(np.float32) for material, path in tool_path.items()},
         label_path=None if label_path is None else label_path.reshape(-1, *shape),
     )
+
+
+def _up_to(body: Intervals, depth_mm: float) -> Intervals:
+    """The part of a body before the detector."""
+    here = body.enter < depth_mm
+    return Intervals(body.ray[here], body.enter[here], np.minimum(body.leave[here], depth_mm))
 
 
 def _within(

@@ -7,10 +7,12 @@ Pixel (0, 0) is the CENTRE of the first pixel, so the principal point of a centr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.scene.device_file import DeviceFile, device_files, read_device_file
 from SyntheXLib.tasks.task import CArmSettings, nearest
 
 
@@ -155,27 +157,36 @@ class CArm:
         return camera if shape is None else camera.resized(shape)
 
 
-# Siemens Cios Fusion as in Gao et al. 2023 (Methods): 1536 x 1536 pixels of 0.194 mm, source to detector 1020 mm.
-DEVICES = {"cios-fusion": CArm(rows=1536, columns=1536, pixel_spacing_mm=0.194, source_to_detector_mm=1020.0)}
+# The devices that come with the library.
+DEVICES = {name: CArm(**read_device_file(path).geometry) for name, path in device_files().items()}
+
+
+def device_file(name: str) -> DeviceFile | None:
+    """The device file that `name` means: a preset's, or a TOML file's path; None for a device written as numbers."""
+    path = device_files().get(name) or (Path(name) if name.endswith(".toml") else None)
+    return None if path is None else read_device_file(path)
 
 
 def load_device(name: str) -> CArm:
-    """The preset of that name, or a generic device written as ``ROWSxCOLUMNS,SPACING_MM,SOURCE_TO_DETECTOR_MM``.
+    """The preset of that name, a device file (``.toml``), or a device written as ``ROWSxCOLUMNS,SPACING_MM,SOURCE_TO_DETECTOR_MM``.
 
     Raises
     ------
     SyntheXError
-        When it is neither.
+        When it is none of them, or the file is not right.
     """
     if name in DEVICES:
         return DEVICES[name]
+    file = device_file(name)
+    if file is not None:
+        return CArm(**file.geometry)
     try:
         size, spacing, distance = name.split(",")
         rows, columns = size.lower().split("x")
         return CArm(int(rows), int(columns), float(spacing), float(distance))
     except ValueError:
         raise SyntheXError(
-            f"Unknown device '{name}': expected one of {', '.join(DEVICES)} or numbers like '1024x1024,0.3,1100' "
+            f"Unknown device '{name}': expected one of {', '.join(DEVICES)}, a .toml file or numbers like '1024x1024,0.3,1100' "
             f"(rows x columns, mm a pixel, mm source to detector){nearest(name, DEVICES)}."
         ) from None
 

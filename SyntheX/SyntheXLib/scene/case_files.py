@@ -35,6 +35,10 @@ class CaseFiles:
         Colour table (``.ctbl``, ``.txt``: number, name, colours) or ``.csv`` (number, name); None without.
     name
         For people; by default the CT's file name without its suffixes.
+    materials
+        Label map whose labels are materials, see `rendering.material_map`; None takes the materials from the HU.
+    material_names
+        Colour table or CSV of its numbers, or None.
     """
 
     ct: Path
@@ -42,6 +46,8 @@ class CaseFiles:
     landmarks: Path | None = None
     label_names: Path | None = None
     name: str = ""
+    materials: Path | None = None
+    material_names: Path | None = None
 
     @property
     def title(self) -> str:
@@ -61,7 +67,7 @@ def load_specimen(case: CaseFiles, task: Task) -> Specimen:
         When a file cannot be read, the frames do not meet, or a check of `make_specimen` fails.
     """
     label_image = read_image(case.labels, "label map")
-    names = read_label_names(case.label_names) if case.label_names else _segment_names(label_image)
+    names = read_label_names(case.label_names) if case.label_names else segment_names(label_image)
     landmarks = read_markups(case.landmarks) if case.landmarks else {}
     return specimen_from_images(case.title, read_image(case.ct, "CT"), label_image, names, landmarks, task, str(case.labels))
 
@@ -100,7 +106,7 @@ def specimen_from_images(
     where = where or f"of {name}"
     if label_image.GetNumberOfComponentsPerPixel() > 1:
         raise SyntheXError(f"Label map {where}: expected one number a voxel, found {label_image.GetNumberOfComponentsPerPixel()} layers.")
-    label_image, notes = _on_grid_of(label_image, ct, name, where)
+    label_image, notes = on_grid_of(label_image, ct, name, where)
     labels = sitk.GetArrayViewFromImage(label_image)
     masks = {}
     for structure in task.structures:
@@ -209,7 +215,7 @@ def _read_dicom_series(folder: Path, what: str) -> sitk.Image:
     return reader.Execute()
 
 
-def _segment_names(image: sitk.Image) -> dict[int, str]:
+def segment_names(image: sitk.Image) -> dict[int, str]:
     """Names that a ``.seg.nrrd`` written by Slicer carries in its header."""
     keys = set(image.GetMetaDataKeys())
     names = {}
@@ -221,8 +227,8 @@ def _segment_names(image: sitk.Image) -> dict[int, str]:
     return names
 
 
-def _on_grid_of(labels: sitk.Image, ct: sitk.Image, name: str, where: str) -> tuple[sitk.Image, list[str]]:
-    """Labels on the CT's grid, and what was noticed."""
+def on_grid_of(labels: sitk.Image, ct: sitk.Image, name: str, where: str) -> tuple[sitk.Image, list[str]]:
+    """Labels on the CT's grid, and what was noticed; errors call the label map `where`."""
     close = np.allclose(ijk_to_ras(labels), ijk_to_ras(ct), atol=1e-3)
     if close and labels.GetSize() == ct.GetSize():
         return labels, []

@@ -48,6 +48,7 @@ def screw(
     head_length_mm: float = 5.0,
     cannula_diameter_mm: float = 0.0,
     material: str = "titanium",
+    structure: str | None = None,
 ) -> Tool:
     """A bone screw with a helical thread.
 
@@ -67,6 +68,8 @@ def screw(
         Hole along the axis; 0 for none.
     material
         One of `tools.MATERIALS`.
+    structure
+        Name of the task's structure whose mask it makes; None for none.
     """
     core = 0.7 * diameter_mm if core_diameter_mm is None else core_diameter_mm
     _positive(
@@ -94,10 +97,17 @@ def screw(
     end = length_mm + head_length_mm
     if cannula_diameter_mm:
         solid = Difference(solid, (Cylinder(cannula_diameter_mm / 2, -1, end + 1),))
-    return Tool("screw", (ToolPart("screw", solid, material, "screw"),), {"tip": np.zeros(3), "head": np.array([0.0, 0.0, end])})
+    return Tool("screw", (ToolPart("screw", solid, material, structure),), {"tip": np.zeros(3), "head": np.array([0.0, 0.0, end])})
 
 
-def k_wire(length_mm: float = 150.0, diameter_mm: float = 2.0, *, tip_length_mm: float = 5.0, material: str = "steel_316l") -> Tool:
+def k_wire(
+    length_mm: float = 150.0,
+    diameter_mm: float = 2.0,
+    *,
+    tip_length_mm: float = 5.0,
+    material: str = "steel_316l",
+    structure: str | None = None,
+) -> Tool:
     """A Kirschner wire with a conical tip.
 
     The tool's frame has its origin at the tip and z along the wire. Landmarks: ``tip`` and ``end``.
@@ -110,13 +120,15 @@ def k_wire(length_mm: float = 150.0, diameter_mm: float = 2.0, *, tip_length_mm:
         Of the wire.
     material
         One of `tools.MATERIALS`.
+    structure
+        Name of the task's structure whose mask it makes; None for none.
     """
     _positive("K-wire", length_mm=length_mm, diameter_mm=diameter_mm, tip_length_mm=tip_length_mm)
     if tip_length_mm >= length_mm:
         raise SyntheXError(f"tip_length_mm of the K-wire must be below its length of {length_mm:g} mm, found {tip_length_mm:g}.")
     radius = diameter_mm / 2
     solid = Union((Cone(0, radius, 0, tip_length_mm), Cylinder(radius, tip_length_mm, length_mm)))
-    return Tool("k_wire", (ToolPart("k_wire", solid, material, "k_wire"),), {"tip": np.zeros(3), "end": np.array([0.0, 0.0, length_mm])})
+    return Tool("k_wire", (ToolPart("k_wire", solid, material, structure),), {"tip": np.zeros(3), "end": np.array([0.0, 0.0, length_mm])})
 
 
 def stl_tool(

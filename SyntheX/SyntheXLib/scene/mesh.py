@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from SyntheXLib.scene.solids import within_bounds
 
 # Pairs of ray and triangle held at a time where they cannot be sorted beforehand.
 BLOCK_PAIRS = 2_000_000
-READERS = {".stl": "vtkSTLReader", ".ply": "vtkPLYReader", ".obj": "vtkOBJReader", ".vtp": "vtkXMLPolyDataReader"}
+# File type to VTK's module and class that read it.
+READERS = {
+    ".stl": ("vtkIOGeometry", "vtkSTLReader"),
+    ".obj": ("vtkIOGeometry", "vtkOBJReader"),
+    ".ply": ("vtkIOPLY", "vtkPLYReader"),
+    ".vtp": ("vtkIOXML", "vtkXMLPolyDataReader"),
+}
 
 
 class Mesh:
@@ -189,21 +196,20 @@ def mesh_of_polydata(polydata: Any, name: str) -> Mesh:
 
 
 def read_mesh(path: Path) -> Mesh:
-    """Closed surface of a file, in mm: .stl, .ply, .obj or .vtp.
+    """Closed surface of a file, in mm: .stl, .obj, .ply or .vtp; coordinates are taken as they are.
 
     Raises
     ------
     SyntheXError
         When the file is missing, cannot be read, holds no triangle or is not watertight.
     """
-    import vtk
-
     path = Path(path)
     if path.suffix.lower() not in READERS:
         raise SyntheXError(f"{path} must be a surface of type {', '.join(READERS)}, found '{path.suffix}'.")
     if not path.is_file():
         raise SyntheXError(f"The surface {path} does not exist.")
-    reader = getattr(vtk, READERS[path.suffix.lower()])()
+    module, reader_class = READERS[path.suffix.lower()]
+    reader = getattr(importlib.import_module(f"vtkmodules.{module}"), reader_class)()
     errors: list[str] = []
     reader.AddObserver("ErrorEvent", lambda *_: errors.append(path.name))
     reader.SetFileName(str(path))

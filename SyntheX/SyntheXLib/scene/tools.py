@@ -10,9 +10,43 @@ import numpy as np
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.intervals import Intervals, difference, union
 from SyntheXLib.scene.solids import Placed, Solid
+from SyntheXLib.tasks.task import nearest
 
 # Materials of tools, by their names in the attenuation table of physics/.
 MATERIALS = ("nitinol", "titanium", "steel_316l")
+
+
+def pose_along(origin: np.ndarray, axis: np.ndarray, roll_deg: float = 0.0) -> np.ndarray:
+    """Pose of a tool from where it lies and where it points.
+
+    Parameters
+    ----------
+    origin
+        (3,) place of the tool's origin, RAS mm.
+    axis
+        (3,) direction of the tool's z in the world; its length does not matter.
+    roll_deg
+        Turn about that axis. At 0 the tool's x lies as near as it can to the world's axis (R, A or S) that `axis` is farthest from.
+
+    Returns
+    -------
+    numpy.ndarray
+        (4, 4) rigid, tool's frame to world RAS, mm.
+    """
+    z = np.asarray(axis, float)
+    length = np.linalg.norm(z)
+    if z.shape != (3,) or not (np.isfinite(length) and length > 0):
+        raise SyntheXError(f"The axis of a tool must be a direction of three numbers, not all 0, found {np.asarray(axis).tolist()}.")
+    z = z / length
+    x = np.eye(3)[np.argmin(np.abs(z))]
+    x = x - (x @ z) * z
+    x /= np.linalg.norm(x)
+    y = np.cross(z, x)
+    roll = np.deg2rad(roll_deg)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([np.cos(roll) * x + np.sin(roll) * y, np.cos(roll) * y - np.sin(roll) * x, z], axis=1)
+    pose[:3, 3] = origin
+    return pose
 
 
 @dataclass(frozen=True)
@@ -38,7 +72,10 @@ class ToolPart:
 
     def __post_init__(self) -> None:
         if self.material not in MATERIALS:
-            raise SyntheXError(f"Unknown material '{self.material}' of the tool part '{self.name}': expected {', '.join(MATERIALS)}.")
+            raise SyntheXError(
+                f"Unknown material '{self.material}' of the tool part '{self.name}': expected one of {', '.join(MATERIALS)}"
+                f"{nearest(self.material, MATERIALS)}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +125,7 @@ class Tool:
         directions
             (N, 3) RAS; t counts in their length.
         """
+        origin, directions = np.asarray(origin, float), np.asarray(directions, float)
         taken, found = Intervals.none(), []
         for part in self.parts:
             body = Placed(part.solid, self.to_world).intersect(origin, directions)

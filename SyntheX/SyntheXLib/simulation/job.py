@@ -14,7 +14,8 @@ from SyntheXLib.datasets.format import DatasetHeader, shard_is_valid
 from SyntheXLib.datasets.writer import ShardClaim, write_shard
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import sha256
-from SyntheXLib.rendering.renderer import make_renderer
+from SyntheXLib.rendering.material_map import MaterialCaster, read_material_map
+from SyntheXLib.rendering.renderer import check_level, make_renderer
 from SyntheXLib.scene.case_files import CaseFiles, load_specimen
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.simulation.view import ViewSettings, make_view
@@ -58,6 +59,7 @@ class ShardJob:
             raise SyntheXError(f"seed must not be negative, found {self.seed}.")
         if not self.cases:
             raise SyntheXError("Expected at least one case (CT and label map), found none.")
+        check_level(self.renderer, self.settings.level)
 
     def shard_range(self, shard: int) -> range:
         """Indices of the images of a shard."""
@@ -82,6 +84,7 @@ class ShardJob:
 
 def _describe(case: CaseFiles) -> dict[str, Any]:
     files = {"ct": case.ct, "labels": case.labels, "landmarks": case.landmarks, "label_names": case.label_names}
+    files |= {"materials": case.materials, "material_names": case.material_names}
     description: dict[str, Any] = {"name": case.title}
     for key, path in files.items():
         if path is not None:
@@ -108,6 +111,7 @@ class ShardMaker:
         self.job = job
         self._renderers: dict[int, Any] = {}
         self._specimens: dict[int, tuple[Specimen, np.ndarray]] = {}
+        self._casters: dict[int, MaterialCaster] = {}
         self._threads = threads
 
     def specimen(self, number: int) -> Specimen:
@@ -159,10 +163,22 @@ class ShardMaker:
         # A renderer keeps its prepared volume, so each specimen has its own.
         if number not in self._renderers:
             self._renderers[number] = make_renderer(self.job.renderer, threads=self._threads)
-        return make_view(specimen, isocenter, self.job.task, self.job.settings, self._renderers[number], self.job.seed, index)
+        job = self.job
+        return make_view(specimen, isocenter, job.task, job.settings, self._renderers[number], job.seed, index, self._caster(number))
 
     def _case(self, number: int) -> tuple[Specimen, np.ndarray]:
         if number not in self._specimens:
             specimen = load_specimen(self.job.cases[number], self.job.task)
             self._specimens[number] = (specimen, specimen.structure_centroid(self.job.task.poses.isocenter))
         return self._specimens[number]
+
+    def _caster(self, number: int) -> MaterialCaster | None:
+        case = self.job.cases[number]
+        if case.materials is None:
+            return None
+        if number not in self._casters:
+            specimen = self.specimen(number)
+            material_map = read_material_map(case.materials, specimen, case.material_names)
+            calibration = self.job.settings.exposure.decomposition.calibration
+            self._casters[number] = MaterialCaster(specimen, material_map, calibration, self.job.renderer, self._threads)
+        return self._casters[number]

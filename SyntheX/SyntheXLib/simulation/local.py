@@ -50,7 +50,7 @@ def run_local(
     job
         The job; its folder is made, or continued when it holds the same data set.
     workers
-        Processes; None takes one a core, but not more than there are shards to make.
+        Processes; None takes one a core (one alone with DeepDRR, which needs the GPU), but not more than there are shards to make.
     progress
         Called often from this thread.
     cancelled
@@ -67,7 +67,7 @@ def run_local(
     write_header(job.folder, job.header())
     todo = [shard for shard in range(job.shard_count) if not shard_is_valid(job.folder, shard)]
     reused = job.count - sum(len(job.shard_range(shard)) for shard in todo)
-    workers = min(workers or available_cores(), max(len(todo), 1))
+    workers = min(workers or (1 if job.renderer == "deepdrr" else available_cores()), max(len(todo), 1))
     report = _Report(job.count, reused, progress)
     report.show()
     if todo:

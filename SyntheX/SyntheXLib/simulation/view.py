@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from SyntheXLib.datasets import format as names
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.rendering.levels import LEVELS, Exposure, make_image
-from SyntheXLib.rendering.renderer import Renderer
+from SyntheXLib.rendering.exposure import Exposure, draw_values
+from SyntheXLib.rendering.levels import LEVELS, make_image
+from SyntheXLib.rendering.material_map import MaterialCaster
+from SyntheXLib.rendering.renderer import Renderer, expose
 from SyntheXLib.scene.c_arm import Camera, load_device, task_camera
+from SyntheXLib.scene.device_file import Value
 from SyntheXLib.scene.poses import sample_pose
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.scene.tool_files import read_tool
+from SyntheXLib.scene.tools import Tool
 from SyntheXLib.tasks.task import Task, nearest
 
 # Rays a side and points along each with which the coverage is estimated; the HU above which a voxel at the CT's border is anatomy cut off.
@@ -36,15 +44,26 @@ class ViewSettings:
         Pixels a side; None takes the task's.
     image_dtype
         ``float32`` or ``float16``, as stored.
+    exposure_ranges
+        Parameters of the exposure that are drawn anew for every image, by place, with their ranges; see `rendering.exposure`. For the
+        realistic level; None or none keeps `exposure` as it is.
     poisson_photons
         Photons that a pixel counts of the open beam at the naive and heuristic levels; None leaves out noise there.
+    oversample
+        Rays along each side of a pixel. The image is made of that many more pixels and binned; a structure has a pixel when half its rays
+        hit it. Wires, notches and threads are finer than a pixel.
+    tool_files
+        Tools that stand in the scene; see `scene.tool_files`.
     """
 
     level: str = "realistic"
     exposure: Exposure = field(default_factory=Exposure)
     image_size: int | None = None
     image_dtype: str = "float32"
+    exposure_ranges: Mapping[str, tuple[Value, ...]] | None = None
     poisson_photons: float | None = None
+    oversample: int = 1
+    tool_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -53,8 +72,14 @@ class ViewSettings:
             raise SyntheXError(f"Image size must be at least 16 px, found {self.image_size}.")
         if self.image_dtype not in ("float32", "float16"):
             raise SyntheXError(f"Image type must be float32 or float16, found '{self.image_dtype}'.")
+        if self.exposure_ranges and self.level != "realistic":
+            raise SyntheXError(f"The exposure is drawn for the realistic level alone, found level '{self.level}'.")
         if self.poisson_photons is not None and not self.poisson_photons > 0:
             raise SyntheXError(f"poisson_photons must be above 0, found {self.poisson_photons:g}.")
+        if not 1 <= self.oversample <= 8:
+            raise SyntheXError(f"oversample must be 1 to 8 rays along a pixel's side, found {self.oversample}.")
+        for path in self.tool_files:
+            _tool(path)  # tells what is wrong before anything is rendered
 
     def describe(self, task: Task, renderer: Renderer) -> dict[str, Any]:
         """The configuration for the data set's header."""
@@ -66,13 +91,23 @@ class ViewSettings:
             "pixel_spacing_mm": camera.pixel_spacing_mm[0],
             "source_to_detector_mm": camera.source_to_detector_mm,
             "renderer": renderer.name,
+            "tool_files": [{"file": Path(path).name, "text": Path(path).read_text(encoding="utf-8")} for path in self.tool_files],
         }
 
 
 def make_view(
-    specimen: Specimen, isocenter: np.ndarray, task: Task, settings: ViewSettings, renderer: Renderer, seed: int, index: int
+    specimen: Specimen,
+    isocenter: np.ndarray,
+    task: Task,
+    settings: ViewSettings,
+    renderer: Renderer,
+    seed: int,
+    index: int,
+    materials: MaterialCaster | None = None,
 ) -> dict[str, Any]:
     """Draw and render view `index` of a data set; `isocenter` is (3,) in the world (RAS, mm).
+
+    `materials` decomposes the specimen by a map, at the realistic level; None does so by the HU.
 
     Returns
     -------
@@ -85,7 +120,9 @@ def make_view(
         When no ray of the view hits the CT.
     """
     # Separate streams: the noise must not change when a pose parameter is added.
-    pose_rng, noise_rng = (np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, stream))) for stream in range(2))
+    pose_rng, noise_rng, exposure_rng = (
+        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, stream))) for stream in range(3)
+    )
     pose = sample_pose(task.poses, pose_rng)
     camera = task_camera(task.c_arm, pose.world_to_camera(isocenter), settings.image_size)
     coverage, hit = ct_coverage(specimen, camera)
@@ -93,21 +130,57 @@ def make_view(
         raise SyntheXError(
             f"Image {index}: no ray hits the CT of {specimen.name} at pose {pose}; check isocentre and pose ranges of task '{task.name}'."
         )
-    scene = Scene(specimen)
-    projection = renderer.render(scene, camera)
+    scene = Scene(specimen, tuple(_tool(path) for path in settings.tool_files))
+    fine = camera.resized((camera.shape[0] * settings.oversample, camera.shape[1] * settings.oversample))
+    drawn = draw_values(settings.exposure_ranges or {}, exposure_rng)
+    exposure = settings.exposure.with_values(drawn)
+    expose(renderer, exposure)
+    projection = renderer.render(scene, fine)
     assert projection is not None  # nobody cancels
     device = load_device(task.c_arm.device)
-    image = make_image(settings.level, projection, camera, settings.exposure, noise_rng, device.pixel_spacing_mm, settings.poisson_photons)
+    image = make_image(
+        settings.level,
+        projection,
+        fine,
+        exposure,
+        noise_rng,
+        device.pixel_spacing_mm,
+        settings.poisson_photons,
+        materials=materials.area_densities(scene, fine) if materials and settings.level == "realistic" else None,
+    )
     pixels, visible = camera.project(scene.landmark_array(task.landmark_names))
     return {
-        names.IMAGE: image.astype(settings.image_dtype),
-        names.MASK: projection.label_bits,
+        names.IMAGE: binned(image, settings.oversample).astype(settings.image_dtype),
+        names.MASK: binned_bits(projection.label_bits, settings.oversample, len(specimen.structures)),
         names.LANDMARK: pixels.astype(np.float32),
         names.LANDMARK_VISIBLE: visible,
         names.WORLD_TO_CAMERA: camera.world_to_camera,
         names.INTRINSICS: camera.intrinsics,
-        names.PARAMETERS: {"specimen": specimen.name, "coverage": coverage, **pose.to_dict()},
+        names.PARAMETERS: {"specimen": specimen.name, "coverage": coverage, **pose.to_dict(), **({"exposure": drawn} if drawn else {})},
     }
+
+
+@lru_cache(maxsize=16)
+def _tool(path: str) -> Tool:
+    return read_tool(Path(path))
+
+
+def binned(image: np.ndarray, factor: int) -> np.ndarray:
+    """Mean of every `factor` x `factor` pixels of an (H, W) image."""
+    if factor == 1:
+        return image
+    height, width = (side // factor for side in image.shape)
+    return image.reshape(height, factor, width, factor).mean((1, 3), dtype=np.float32)
+
+
+def binned_bits(bits: np.ndarray, factor: int, count: int) -> np.ndarray:
+    """An (H, W) bit field of `count` bits in which a bit is set when it is in at least half of `factor` x `factor` pixels."""
+    if factor == 1:
+        return bits
+    whole = np.zeros([side // factor for side in bits.shape], bits.dtype)
+    for bit in range(count):
+        whole |= (binned((bits >> bit) & 1, factor) >= 0.5).astype(bits.dtype) << bits.dtype.type(bit)
+    return whole
 
 
 def ct_coverage(specimen: Specimen, camera: Camera) -> tuple[float, bool]:

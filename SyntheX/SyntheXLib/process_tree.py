@@ -1,0 +1,53 @@
+"""Child processes that end with all their own children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def start(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
+    """Start a command (options: see ``subprocess.Popen``) in a process group of its own, so that Ctrl-C is ours to pass on."""
+    return subprocess.Popen([str(part) for part in command], start_new_session=os.name == "posix", **options)
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """Kill a process that `start` started, with its children, and wait for it.
+
+    Children of one that has ended by itself are found as long as nobody has asked for its status; later its number may be another's.
+    """
+    if process.returncode is None:
+        if os.name == "posix":
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        else:
+            subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)
+        process.kill()
+    process.wait()
+
+
+def has_ended(process: subprocess.Popen[Any]) -> bool:
+    """Whether a process has ended, its status left untouched where the system can tell so, for `end`."""
+    if process.returncode is None and hasattr(os, "waitid"):
+        with suppress(ChildProcessError):
+            return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return process.poll() is not None
+
+
+def foreign_environment() -> Mapping[str, str]:
+    """This process's environment variables for another Python: without what points it to this one's packages.
+
+    Slicer sets PYTHONHOME and PYTHONPATH and puts its own libraries first, with which no other Python runs.
+    """
+    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
+    home = variables.get("SLICER_HOME")
+    if home:
+        for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"):
+            if name in variables:
+                variables[name] = os.pathsep.join(part for part in variables[name].split(os.pathsep) if not part.startswith(home))
+    return variables

@@ -1,0 +1,1 @@
+"""The device files, one a C-arm; see `scene.device_file`."""
