@@ -177,7 +177,9 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.matchTable.rowCount = len(rows)
         for row, match in enumerate(rows):
             self.ui.matchTable.setItem(row, 0, qt.QTableWidgetItem(match.name))
-            self.ui.matchTable.setItem(row, 1, qt.QTableWidgetItem(", ".join(match.parts) or _("missing")))
+            found = qt.QTableWidgetItem(", ".join(match.parts) or _("missing"))
+            found.setToolTip(found.text())  # several segments do not fit
+            self.ui.matchTable.setItem(row, 1, found)
         self.ui.matchTable.resizeColumnToContents(0)
         counts = [(sum(bool(match.parts) for match in matches), len(matches)) for matches in (structures, landmarks)]
         self.ui.matchLabel.text = _("Structures: {0} of {1} found; landmarks: {2} of {3}.").format(*counts[0], *counts[1])

@@ -235,6 +235,24 @@ def test_the_simulate_panel_survives_the_scenes_close(simulate: SimpleNamespace,
     assert not simulate.ui.renderButton.enabled
 
 
+def test_the_simulate_panel_comes_back_with_a_loaded_scene(simulate: SimpleNamespace, scene: Any) -> None:
+    simulate.ui.laoRaoSlider.value, simulate.ui.countBox.value = 30, 7
+    simulate.ui.renderButton.click()
+    scene.SetSaveToXMLString(1)
+    scene.Commit()
+    text = scene.GetSceneXMLString()
+    scene.Clear(0)
+    assert simulate.ui.countBox.value == 100
+    scene.SetLoadFromXMLString(1)
+    scene.SetSceneXMLString(text)
+    scene.Import()
+    scene.SetLoadFromXMLString(0)
+    scene.SetSaveToXMLString(0)
+    assert (simulate.ui.laoRaoSlider.value, simulate.ui.countBox.value) == (30, 7)
+    assert simulate.ui.volumeSelector.currentNode().GetName() == "ScalarVolume"
+    assert simulate.widget.parameters.xray.GetName() == "case X-ray"
+
+
 def test_the_train_panel_writes_and_copies_the_command(load: Any) -> None:
     from PySide6.QtGui import QGuiApplication
 

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.inference.images import read_image
 from SyntheXLib.scene.poses import CArmPose, rotation_about
 from SyntheXLib.scene.specimen import Specimen, make_specimen
 from SyntheXLib.scene.view_angles import positioner_angles
@@ -183,6 +184,8 @@ def test_dicom_carries_the_geometry(preview: XrayPreview, tmp_path: Path, slicer
     assert json.loads(dicom.ImageComments)["pose"]["roll_deg"] == 5
     image = slicer_core.util.arrayFromVolume(node)[0]
     np.testing.assert_allclose(dicom.pixel_array / 65535 * max(1, image.max()), image, atol=1e-5)
+    read = read_image(tmp_path / "xray.dcm", polarity="bone-dark", intensity="linear")
+    assert read.pixel_spacing_mm == pytest.approx((1436 * 0.194 / 360,) * 2, abs=1e-6)
 
 
 def test_other_names_and_other_volumes_are_refused(preview: XrayPreview, tmp_path: Path, scene: Any) -> None:
