@@ -185,6 +185,23 @@ def test_the_simulate_panel_says_why_export_and_the_3d_view_are_not_there(simula
     simulate.logic.export.assert_called_once_with(simulate.preview.node, str(tmp_path / "xray.png"))
 
 
+def test_the_angles_of_the_3d_view_are_taken_in_one_render(simulate: SimpleNamespace, scene: Any) -> None:
+    simulate.widget._camera = lambda: camera
+    camera = scene.AddNewNodeByClass("vtkMRMLCameraNode")
+    camera.SetPosition(500, 0, 0)  # from the patient's right, superior up: the detector is on the left
+    camera.SetFocalPoint(0, 0, 0)
+    camera.SetViewUp(0, 0, 1)
+    simulate.widget.updateState()
+    assert simulate.ui.fromViewButton.enabled
+    simulate.ui.liveCheckBox.checked = True
+    work(400)
+    del simulate.preview.views[:]
+    simulate.ui.fromViewButton.click()
+    work(20)
+    assert [quality for _, quality in simulate.preview.views] == ["preview"]
+    assert (simulate.ui.laoRaoSlider.value, simulate.ui.cranCaudSlider.value, simulate.ui.rollSlider.value) == (90, 0, 0)
+
+
 def test_the_table_lists_structures_and_landmarks_and_what_is_missing(simulate: SimpleNamespace, slicer_gui: ModuleType) -> None:
     import numpy as np
 
