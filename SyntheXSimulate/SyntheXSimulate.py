@@ -1,4 +1,4 @@
-"""SyntheX Simulate: an X-ray from a labelled CT."""
+"""SyntheX Simulate: X-rays from a labelled CT."""
 
 from typing import Any
 
@@ -6,9 +6,10 @@ import numpy
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest, ScriptedLoadableModuleWidget
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 from SyntheXSimulateLib.logic import SyntheXSimulateLogic
+from SyntheXSimulateLib.widget import SyntheXSimulateWidget
 
 __all__ = ["SyntheXSimulate", "SyntheXSimulateLogic", "SyntheXSimulateTest", "SyntheXSimulateWidget"]
 
@@ -24,42 +25,6 @@ class SyntheXSimulate(ScriptedLoadableModule):
         parent.contributors = ["The SyntheX team"]
         parent.helpText = _("Simulates X-rays from a CT whose bones are labelled. For research, not for clinical use.")
         parent.acknowledgementText = _("Part of SyntheX; see the SyntheX module for the method.")
-
-
-class SyntheXSimulateWidget(ScriptedLoadableModuleWidget):
-    """The panel: choose patient and view, render."""
-
-    def setup(self) -> None:
-        """Build the panel."""
-        ScriptedLoadableModuleWidget.setup(self)
-        self.logic = SyntheXSimulateLogic()
-        panel = slicer.util.loadUI(self.resourcePath("UI/SyntheXSimulate.ui"))
-        self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
-        panel.setMRMLScene(slicer.mrmlScene)
-        self.ui.taskBox.addItems(self.logic.taskNames())
-        self.ui.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.updateButton)
-        self.ui.labelmapSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.updateButton)
-        self.ui.renderButton.connect("clicked(bool)", self.onRender)
-        self.updateButton()
-
-    def updateButton(self) -> None:
-        """Rendering needs a CT and its labels."""
-        nodes = (self.ui.volumeSelector.currentNode(), self.ui.labelmapSelector.currentNode())
-        self.ui.renderButton.enabled = None not in nodes
-
-    def onRender(self) -> None:
-        """Render the view into a new volume and show it."""
-        with slicer.util.tryWithErrorDisplay(_("The X-ray could not be rendered."), waitCursor=True):
-            specimen = self.logic.specimen(
-                self.ui.volumeSelector.currentNode(),
-                self.ui.labelmapSelector.currentNode(),
-                self.ui.markupsSelector.currentNode(),
-                self.ui.taskBox.currentText,
-            )
-            image = self.logic.renderXray(specimen, self.ui.taskBox.currentText, self.ui.laoRaoBox.value, self.ui.cranCaudBox.value)
-            slicer.util.setSliceViewerLayers(background=image, label=None, fit=True)
-            self.ui.statusLabel.text = "\n".join([_("Rendered {name}.").format(name=image.GetName()), *specimen.warnings])
 
 
 class SyntheXSimulateTest(ScriptedLoadableModuleTest):

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import slicer
 
-from SyntheXHomeLib.nodes import INTENSITY_ATTRIBUTE, ijkToWorld, labelNames, pointsInWorld
-from SyntheXLib.scene.c_arm import load_device, task_camera
+from SyntheXHomeLib.nodes import ijkToWorld, labelNames, pointsInWorld
 from SyntheXLib.scene.case_files import itk_image, specimen_from_images
 from SyntheXLib.scene.poses import CArmPose
-from SyntheXLib.scene.scene import Scene
-from SyntheXLib.scene.specimen import Specimen
-from SyntheXLib.tasks.task import load_task, task_files
+from SyntheXLib.scene.specimen import Specimen, make_specimen
+from SyntheXLib.tasks.task import PoseSettings, Task, load_task, task_files
+from SyntheXSimulateLib.c_arm_display import CArmDisplay, lookAsSource, poseOfCamera, showPoseCloud
+from SyntheXSimulateLib.export import exportXray
+from SyntheXSimulateLib.generate import GenerateSettings, Generation, startGeneration
+from SyntheXSimulateLib.overlays import showLandmarks, showMasks
+from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview
+from SyntheXSimulateLib.structures import Match, isSegmentation, matchLandmarks, matchStructures, structureMasks
+
+# Tag of the node that keeps the panel's settings.
+_PARAMETERS = "SyntheXSimulate"
 
 
 class SyntheXSimulateLogic:
@@ -23,15 +31,36 @@ class SyntheXSimulateLogic:
         """Tasks that come with SyntheX."""
         return list(task_files())
 
-    def specimen(self, volumeNode: Any, labelmapNode: Any, markupsNode: Any | None, taskName: str) -> Specimen:
+    def task(self, name: str) -> Task:
+        """A task by name."""
+        return load_task(name)
+
+    def distance(self, taskName: str) -> float:
+        """Source to isocentre (mm) in the middle of the task's range."""
+        return float(np.mean(load_task(taskName).poses.source_to_isocenter_mm))
+
+    def poseRanges(self, taskName: str) -> list[tuple[str, float, float]]:
+        """What the task varies: name of the pose parameter, lower and upper limit (degrees or mm)."""
+        settings: PoseSettings = load_task(taskName).poses
+        return [(name, *getattr(settings, name)) for name in CArmPose().to_dict()]
+
+    def structureTable(self, labelsNode: Any, taskName: str) -> list[Match]:
+        """See `structures.matchStructures`."""
+        return matchStructures(labelsNode, load_task(taskName))
+
+    def landmarkTable(self, markupsNode: Any | None, taskName: str) -> list[Match]:
+        """See `structures.matchLandmarks`."""
+        return matchLandmarks(markupsNode, load_task(taskName))
+
+    def specimen(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str) -> Specimen:
         """The case as the library takes it, in world coordinates: parent transforms are applied.
 
         Parameters
         ----------
         volumeNode
             CT in Hounsfield units.
-        labelmapNode
-            Labels in the CT's frame, named by a colour table of their own or numbered as by TotalSegmentator.
+        labelsNode
+            Segmentation or label map in the CT's frame, on any grid; see `structures.matchStructures` for the names.
         markupsNode
             Landmarks with the task's names; None without.
         taskName
@@ -40,11 +69,21 @@ class SyntheXSimulateLogic:
         Raises
         ------
         SyntheXError
-            When a transform is not linear, CT and label map do not meet, or a check of `scene.specimen.make_specimen` fails.
+            When a transform is not linear, CT and labels do not meet, or a check of `scene.specimen.make_specimen` fails.
         """
-        ct, labels = (itk_image(slicer.util.arrayFromVolume(node), ijkToWorld(node)) for node in (volumeNode, labelmapNode))
+        task, name, matrix = load_task(taskName), volumeNode.GetName(), ijkToWorld(volumeNode)
         landmarks = pointsInWorld(markupsNode) if markupsNode else {}
-        return specimen_from_images(volumeNode.GetName(), ct, labels, labelNames(labelmapNode), landmarks, load_task(taskName))
+        if isSegmentation(labelsNode):
+            masks = structureMasks(labelsNode, volumeNode, task)
+            # A copy: later changes of the node must not reach the specimen.
+            hu = np.array(slicer.util.arrayFromVolume(volumeNode))
+            return make_specimen(name, hu, matrix, masks, task.structure_names, landmarks, task.landmark_names)
+        ct, labels = (itk_image(slicer.util.arrayFromVolume(node), ijkToWorld(node)) for node in (volumeNode, labelsNode))
+        return specimen_from_images(name, ct, labels, labelNames(labelsNode), landmarks, task)
+
+    def preview(self, specimen: Specimen, taskName: str, beam: Beam | None = None, node: Any = None) -> XrayPreview:
+        """What renders view after view of a specimen into one node; see `XrayPreview`."""
+        return XrayPreview(specimen, load_task(taskName), beam or Beam(), node)
 
     def renderXray(
         self,
@@ -55,7 +94,7 @@ class SyntheXSimulateLogic:
         level: str = "realistic",
         renderer: str = "own",
     ) -> Any:
-        """Render one view of a specimen with the task's C-arm.
+        """Render one view of a specimen with the task's C-arm into a new node.
 
         Parameters
         ----------
@@ -73,26 +112,75 @@ class SyntheXSimulateLogic:
         Returns
         -------
         vtkMRMLScalarVolumeNode
-            (1, H, W) float32 detector signal relative to the open beam (bone is dark, shown inverted), pixel spacing that of the detector
-            in mm, lying as Slicer lays a picture file: columns to the left, rows to the back.
+            See `XrayPreview.render`.
         """
-        from SyntheXLib.rendering.levels import make_image
-        from SyntheXLib.rendering.renderer import check_level, make_renderer
+        pose = CArmPose(lao_rao_deg=laoRaoDeg, cran_caud_deg=cranCaudDeg, source_to_isocenter_mm=self.distance(taskName))
+        return XrayPreview(specimen, load_task(taskName), Beam(level), renderer=renderer).render(pose)
 
-        check_level(renderer, level)
-        task = load_task(taskName)
-        distance = float(np.mean(task.poses.source_to_isocenter_mm))
-        pose = CArmPose(lao_rao_deg=laoRaoDeg, cran_caud_deg=cranCaudDeg, source_to_isocenter_mm=distance)
-        camera = task_camera(task.c_arm, pose.world_to_camera(specimen.structure_centroid(task.poses.isocenter)))
-        projection = make_renderer(renderer).render(Scene(specimen), camera)
-        assert projection is not None  # only a cancelled one is
-        spacing = load_device(task.c_arm.device).pixel_spacing_mm
-        image = make_image(level, projection, camera, rng=np.random.default_rng(0), detector_spacing_mm=spacing)
-        rowSpacing, columnSpacing = camera.pixel_spacing_mm
-        node = slicer.util.addVolumeFromArray(
-            image[None], np.diag([-columnSpacing, -rowSpacing, 1.0, 1.0]), f"{specimen.name} X-ray", "vtkMRMLScalarVolumeNode"
-        )
-        node.SetAttribute(INTENSITY_ATTRIBUTE, "linear")
-        node.CreateDefaultDisplayNodes()
-        node.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeInvertedGrey")
+    def cArmDisplay(self) -> CArmDisplay:
+        """What shows beam and detector in 3D."""
+        return CArmDisplay()
+
+    def showMasks(self, preview: XrayPreview, node: Any | None = None) -> Any:
+        """See `overlays.showMasks`; of the preview's last view."""
+        assert preview.last is not None
+        return showMasks(preview.last, preview.task, node)
+
+    def showLandmarks(self, preview: XrayPreview, node: Any | None = None) -> Any:
+        """See `overlays.showLandmarks`; of the preview's last view."""
+        assert preview.last is not None
+        return showLandmarks(preview.last, preview.specimen, preview.task, node)
+
+    def showPoseCloud(self, preview: XrayPreview, count: int = 500, node: Any | None = None) -> Any:
+        """See `c_arm_display.showPoseCloud`."""
+        return showPoseCloud(preview.task.poses, preview.isocenter, count, node)
+
+    def poseOfCamera(self, cameraNode: Any, sourceToIsocenter: float) -> CArmPose:
+        """See `c_arm_display.poseOfCamera`."""
+        return poseOfCamera(cameraNode, sourceToIsocenter)
+
+    def lookAsSource(self, cameraNode: Any, preview: XrayPreview, pose: CArmPose) -> None:
+        """See `c_arm_display.lookAsSource`."""
+        lookAsSource(cameraNode, preview.camera(pose), preview.isocenter)
+
+    def export(self, xrayNode: Any, path: Path | str) -> Path:
+        """See `export.exportXray`."""
+        return exportXray(xrayNode, path)
+
+    def generate(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str, settings: GenerateSettings) -> Generation:
+        """Start to make a data set of a case; see `generate.Generation`."""
+        return startGeneration(volumeNode, labelsNode, markupsNode, load_task(taskName), settings)
+
+    def parameterNode(self) -> Any:
+        """The scene's node for the panel's settings, made when there is none."""
+        scene = slicer.mrmlScene
+        node = scene.GetSingletonNode(_PARAMETERS, "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(_PARAMETERS)
+            node.SetModuleName(_PARAMETERS)
+            node.SetName(_PARAMETERS)
+            node = scene.AddNode(node)
         return node
+
+    def firstNode(self, classNames: tuple[str, ...]) -> Any:
+        """The scene's first node of exactly one of these classes that is no simulated X-ray; None when there is none."""
+        for className in classNames:
+            for node in slicer.util.getNodesByClass(className):
+                if node.GetClassName() == className and not node.GetAttribute(GEOMETRY_ATTRIBUTE) and not node.GetHideFromEditors():
+                    return node
+        return None
+
+    def version(self, node: Any | None) -> tuple[Any, ...]:
+        """Changes when another node, other data of it, or another place is meant; cheap enough to be asked every frame."""
+        if node is None:
+            return ()
+        parent = node.GetParentTransformNode()
+        data = node.GetImageData() if hasattr(node, "GetImageData") else None
+        return (
+            node.GetID(),
+            node.GetSegmentation().GetMTime() if isSegmentation(node) else 0 if data is not None else node.GetMTime(),
+            data.GetMTime() if data is not None else 0,
+            parent.GetTransformToWorldMTime() if parent is not None else 0,
+        )

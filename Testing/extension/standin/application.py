@@ -16,8 +16,8 @@ from standin import pythonqt, widgets
 
 application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["standin"])
 QtWidgets.QApplication.setStyle("Fusion")
-pythonqt.install(widgets.UiLoader, widgets.CTK)
-for _name, _class in widgets.QMRML.items():
+pythonqt.install(widgets.UiLoader, {**widgets.CTK, **widgets.UNUSED_CTK})
+for _name, _class in {**widgets.QMRML, **widgets.UNUSED_QMRML}.items():
     setattr(slicer, _name, _class)
 
 

@@ -42,7 +42,8 @@ def _setattr(self: Any, name: str, value: Any) -> None:
         return
     name = "objectName" if name == "name" else name
     if _has_property(self, name):
-        if not set_property(self, name, value):
+        # PythonQt takes any sequence for a list of strings.
+        if not set_property(self, name, list(value) if isinstance(value, tuple) else value):
             raise AttributeError(f"Property '{name}' of {type(self).__name__} rejects {value!r}")
     elif type(self).__module__.startswith("PySide6") and not isinstance(value, QtCore.SignalInstance):  # PySide6 keeps signals so
         raise AttributeError(f"{type(self).__name__} has no property '{name}'; PythonQt allows no new attributes on C++ objects")

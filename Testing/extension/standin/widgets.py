@@ -22,6 +22,11 @@ def stored(kind: Any, name: str, default: Any) -> Any:
     return QtCore.Property(kind, read, write)
 
 
+def _of_spin(kind: Any, name: str) -> Any:
+    """A Qt property that is one of the spin box inside."""
+    return QtCore.Property(kind, lambda self: get_property(self._spin, name), lambda self, value: set_property(self._spin, name, value))
+
+
 class ctkCollapsibleButton(QtWidgets.QWidget):
     """A titled section."""
 
@@ -45,6 +50,36 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         painter.fillRect(0, 0, get_property(self, "width"), 22, QtGui.QColor("#d8dde3"))
         painter.drawText(8, 16, ("\u25b8 " if self.collapsed else "\u25be ") + self.text)
         painter.end()
+
+
+class ctkSliderWidget(QtWidgets.QWidget):
+    """A number with a slider and a spin box."""
+
+    valueChanged = QtCore.Signal(float)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._slider, self._spin = QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal), QtWidgets.QDoubleSpinBox()
+        layout.addWidget(self._slider)
+        layout.addWidget(self._spin)
+        self._spin.valueChanged.connect(self._moved)
+
+    def _moved(self, value: float) -> None:
+        self._slider.setValue(round(value))
+        self.valueChanged.emit(value)
+
+    def _limit(self, name: str, value: float) -> None:
+        set_property(self._spin, name, value)
+        set_property(self._slider, name, round(value))
+
+    value = _of_spin(float, "value")
+    minimum = QtCore.Property(float, lambda self: get_property(self._spin, "minimum"), lambda self, value: self._limit("minimum", value))
+    maximum = QtCore.Property(float, lambda self: get_property(self._spin, "maximum"), lambda self, value: self._limit("maximum", value))
+    singleStep = _of_spin(float, "singleStep")
+    decimals = _of_spin(int, "decimals")
+    suffix = _of_spin(str, "suffix")
 
 
 class ctkPathLineEdit(QtWidgets.QWidget):
@@ -159,8 +194,16 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._box.setCurrentIndex(self._nodes.index(node))
 
 
-CTK: dict[str, type] = {cls.__name__: cls for cls in (ctkCollapsibleButton, ctkPathLineEdit)}
+CTK: dict[str, type] = {cls.__name__: cls for cls in (ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit)}
 QMRML: dict[str, type] = {cls.__name__: cls for cls in (qMRMLWidget, qMRMLNodeComboBox)}
+# Classes that no panel here uses, but that Slicer's parameter node wrapper compares with; the loader makes none.
+_UNUSED_CTK = (
+    "CheckBox CheckablePushButton ColorPickerButton ComboBox DirectoryButton DoubleRangeSlider DoubleSlider DoubleSpinBox RangeWidget"
+)
+UNUSED_CTK: dict[str, type] = {f"ctk{name}": type(f"ctk{name}", (QtWidgets.QWidget,), {}) for name in _UNUSED_CTK.split()}
+UNUSED_QMRML: dict[str, type] = {
+    name: type(name, (QtWidgets.QWidget,), {}) for name in ("qMRMLSliderWidget", "qMRMLSpinBox", "qMRMLRangeWidget")
+}
 
 
 class UiLoader(QtUiTools.QUiLoader):

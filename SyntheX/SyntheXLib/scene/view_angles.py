@@ -1,0 +1,44 @@
+"""Angles of the C-arm from directions in space: of a camera that somebody turned, and as DICOM counts them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from SyntheXLib.scene.poses import CArmPose
+
+# A view straight along S: there LAO/RAO and roll turn about one axis.
+_GIMBAL = 1e-6
+
+
+def angles_of_view(direction: np.ndarray, up: np.ndarray) -> tuple[float, float, float]:
+    """LAO/RAO, CRAN/CAUD and roll (degrees, see `scene.poses`) of a view.
+
+    Parameters
+    ----------
+    direction
+        (3,) from the source to the detector, RAS, of any length.
+    up
+        (3,) what is up in the image, RAS; its part along `direction` is left out.
+    """
+    z = np.asarray(direction, float) / np.linalg.norm(direction)
+    y = -np.asarray(up, float)
+    y = y - (y @ z) * z
+    y /= np.linalg.norm(y)
+    standard = CArmPose().world_to_camera(np.zeros(3))[:3, :3]
+    turn = standard.T @ np.stack([np.cross(y, z), y, z])  # = roll about A @ CRAN/CAUD about R @ LAO/RAO about S
+    cran = np.arcsin(np.clip(-turn[1, 2], -1, 1))
+    if np.cos(cran) < _GIMBAL:
+        lao, roll = np.arctan2(-turn[0, 1], turn[0, 0]), 0.0
+    else:
+        lao, roll = np.arctan2(turn[1, 0], turn[1, 1]), np.arctan2(turn[0, 2], turn[2, 2])
+    return float(np.rad2deg(lao)), float(np.rad2deg(cran)), float(np.rad2deg(roll))
+
+
+def positioner_angles(world_to_camera: np.ndarray) -> tuple[float, float]:
+    """Positioner Primary and Secondary Angle (degrees) as DICOM defines them (PS3.3 C.8.7.5) for a (4, 4) world (RAS) to camera.
+
+    DICOM's zero has the detector in front of the patient; positive is towards the left (primary, -180 to 180) and the head (secondary,
+    -90 to 90). The standard view of `scene.poses`, whose detector is behind the patient, has the primary angle 180.
+    """
+    right, anterior, superior = world_to_camera[2, :3]  # from the source to the detector
+    return float(np.rad2deg(np.arctan2(-right, anterior + 0.0))), float(np.rad2deg(np.arcsin(np.clip(superior, -1, 1))))

@@ -1,0 +1,172 @@
+"""The X-ray of the panel: one node, rendered again and again as the C-arm moves."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import slicer
+
+from SyntheXHomeLib.nodes import INTENSITY_ATTRIBUTE
+from SyntheXLib.rendering.projection import Projection
+from SyntheXLib.scene.c_arm import Camera, load_device, task_camera
+from SyntheXLib.scene.poses import CArmPose
+from SyntheXLib.scene.scene import Scene
+from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.tasks.task import Task
+
+# Attribute of the X-ray's node: its geometry as JSON, see `Xray.geometry`.
+GEOMETRY_ATTRIBUTE = "SyntheX.Geometry"
+QUALITIES = ("preview", "full")
+_PREVIEW_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Xray:
+    """What was rendered last.
+
+    Attributes
+    ----------
+    pose, camera
+        The view.
+    projection
+        Line integrals and labels.
+    image
+        (H, W) float32 detector signal relative to the open beam.
+    """
+
+    pose: CArmPose
+    camera: Camera
+    projection: Projection
+    image: np.ndarray
+
+
+@dataclass
+class Beam:
+    """How the image is made of the line integrals: realism level, tube voltage (kV), aluminium (mm) and dose (uGy, see `Exposure`)."""
+
+    level: str = "realistic"
+    kvp: float = 90.0
+    aluminium_mm: float = 4.0
+    dose_ugy: float = 5.0
+
+
+@dataclass
+class XrayPreview:
+    """Keeps specimen, renderer and node from one view to the next.
+
+    Attributes
+    ----------
+    specimen
+        The patient.
+    task
+        Device, isocentre and size of the image.
+    beam
+        Level and exposure; may be changed between views.
+    node
+        vtkMRMLScalarVolumeNode that is rendered into; None makes one at the first view, and again when it was removed from the scene.
+    renderer
+        One of `rendering.renderer.RENDERERS`; not every one can make every level.
+    last
+        The last view; None before the first.
+
+    Raises
+    ------
+    SyntheXError
+        When the renderer cannot make the level, or its package is missing.
+    """
+
+    specimen: Specimen
+    task: Task
+    beam: Beam = field(default_factory=Beam)
+    node: Any = None
+    renderer: str = "own"
+    last: Xray | None = None
+
+    def __post_init__(self) -> None:
+        from SyntheXLib.rendering.renderer import check_level, make_renderer
+
+        check_level(self.renderer, self.beam.level)
+        self._renderer = make_renderer(self.renderer)
+        # Half of the samples along a ray are enough while the mouse moves; not every backend can leave some out.
+        canSkip = "plane_step" in inspect.signature(self._renderer.render).parameters
+        self._options: dict[str, dict[str, Any]] = {"preview": {"plane_step": 2} if canSkip else {}, "full": {}}
+        self.isocenter = self.specimen.structure_centroid(self.task.poses.isocenter)
+
+    def camera(self, pose: CArmPose, quality: str = "full") -> Camera:
+        """The camera of a pose about the specimen's isocentre."""
+        size = min(_PREVIEW_SIZE, self.task.c_arm.image_size) if quality == "preview" else None
+        return task_camera(self.task.c_arm, pose.world_to_camera(self.isocenter), size)
+
+    def render(self, pose: CArmPose, quality: str = "full") -> Any:
+        """Render a view into the node.
+
+        Parameters
+        ----------
+        pose
+            Angles and distance.
+        quality
+            ``preview``: at most 256 pixels a side, half the samples along the ray, no noise. ``full``: as in a data set.
+
+        Returns
+        -------
+        vtkMRMLScalarVolumeNode
+            (1, H, W) float32 detector signal relative to the open beam (bone is dark, shown inverted), pixel spacing that of the detector
+            in mm, lying as Slicer lays a picture file: columns to the left, rows to the back, the image's corner in the origin.
+        """
+        camera = self.camera(pose, quality)
+        projection = self._renderer.render(Scene(self.specimen), camera, **self._options[quality])
+        assert projection is not None  # only a cancelled one is
+        self.last = Xray(pose, camera, projection, self._image(projection, camera, quality))
+        self._show(self.last)
+        return self.node
+
+    def _image(self, projection: Projection, camera: Camera, quality: str) -> np.ndarray:
+        from SyntheXLib.rendering.levels import make_image
+        from SyntheXLib.rendering.realistic import Exposure
+
+        exposure = Exposure(self.beam.kvp, self.beam.aluminium_mm, open_beam_dose_ugy=self.beam.dose_ugy)
+        rng = np.random.default_rng(0) if quality == "full" else None
+        spacing = load_device(self.task.c_arm.device).pixel_spacing_mm
+        return make_image(self.beam.level, projection, camera, exposure, rng, spacing)
+
+    def _show(self, xray: Xray) -> None:
+        if self.node is None or not slicer.mrmlScene.IsNodePresent(self.node):
+            self.node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"{self.specimen.name} X-ray")
+            self.node.SetAttribute(INTENSITY_ATTRIBUTE, "linear")
+        with slicer.util.NodeModify(self.node):
+            self.node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(pictureMatrix(xray.camera)))
+            self.node.SetAttribute(GEOMETRY_ATTRIBUTE, json.dumps(self.geometry(xray)))
+            slicer.util.updateVolumeFromArray(self.node, xray.image[None])
+        if self.node.GetDisplayNode() is None:  # after the image, so that its window fits
+            self.node.CreateDefaultDisplayNodes()
+            self.node.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeInvertedGrey")
+
+    def geometry(self, xray: Xray) -> dict[str, Any]:
+        """The view for a JSON file: matrices as in a data set, all positions RAS, mm."""
+        rows, columns = xray.camera.pixel_spacing_mm
+        return {
+            "specimen": self.specimen.name,
+            "task": self.task.name,
+            "level": self.beam.level,
+            "kvp": self.beam.kvp,
+            "pose": xray.pose.to_dict(),
+            "isocenter_ras_mm": self.isocenter.tolist(),
+            "source_ras_mm": xray.camera.source.tolist(),
+            "world_to_camera": xray.camera.world_to_camera.tolist(),
+            "intrinsics": xray.camera.intrinsics.tolist(),
+            "shape": list(xray.camera.shape),
+            "source_to_detector_mm": xray.camera.source_to_detector_mm,
+            "pixel_spacing_mm": [rows, columns],
+        }
+
+
+def pictureMatrix(camera: Camera) -> np.ndarray:
+    """(4, 4) index (column, row, 0) to RAS (mm) of an X-ray in the scene; the frame keeps its place whatever the number of pixels."""
+    rows, columns = camera.pixel_spacing_mm
+    matrix = np.diag([-columns, -rows, 1.0, 1.0])
+    matrix[:2, 3] = -columns / 2, -rows / 2
+    return matrix

@@ -1,0 +1,111 @@
+"""A data set from nodes, made by a child process."""
+
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
+
+from SyntheXLib.datasets.reader import XrayDataset
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.scene.case_files import CaseFiles, load_specimen
+from SyntheXLib.scene.poses import rotation_about
+from SyntheXLib.tasks.task import load_task
+from SyntheXSimulateLib.generate import GenerateSettings, Generation, startGeneration, writeCase
+from SyntheXSimulateLib.logic import SyntheXSimulateLogic
+from SyntheXSimulateLib.preview import Beam
+
+HIP = load_task("hip")
+MATRIX = np.eye(4)
+MATRIX[:3, :3], MATRIX[:3, 3] = rotation_about(0, 10) @ rotation_about(2, 30) @ np.diag([-4.0, 4.0, 4.0]), (30, -60, 90)
+SHAPE = (24, 24, 24)
+
+
+@pytest.fixture
+def nodes(scene: Any, slicer_core: ModuleType) -> list[Any]:
+    """An oblique CT under a transform, a segmentation of two bones of which one has two segments, and a landmark."""
+    hu = np.full(SHAPE, -1000, np.int16)
+    hu[4:20, 4:20, 4:20] = 1200
+    volume = slicer_core.util.addVolumeFromArray(hu, MATRIX, "my case")
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "bones")
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    for name, low, high in (("hip_left", 4, 8), ("vertebrae_L4", 10, 13), ("vertebrae_L5", 15, 19)):
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[low:high, 6:12, 6:12] = 1
+        key = segmentation.GetSegmentation().AddEmptySegment("", name)
+        slicer_core.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, key, volume)
+    markups = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "landmarks")
+    markups.AddControlPoint(MATRIX[:3] @ [8, 8, 6, 1], "FH-l")
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation_about(1, 25), (5, -6, 7)
+    transform.SetMatrixTransformToParent(slicer_core.util.vtkMatrixFromArray(matrix))
+    for node in (volume, segmentation, markups):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    return [volume, segmentation, markups]
+
+
+def wait(generation: Generation) -> None:
+    deadline = time.monotonic() + 120
+    while not generation.finished():
+        assert time.monotonic() < deadline
+        generation.progress()
+        time.sleep(0.1)
+
+
+def test_the_files_give_the_specimen_that_the_nodes_give(nodes: list[Any], tmp_path: Path) -> None:
+    options = writeCase(tmp_path, *nodes, HIP)
+    files = {key: Path(path) for key, path in zip(options[::2], options[1::2], strict=True)}
+    read = load_specimen(CaseFiles(files["--ct"], files["--labels"], files["--landmarks"], files["--label-names"]), HIP)
+    made = SyntheXSimulateLogic().specimen(*nodes, "hip")
+    assert read.name == "my_case"
+    np.testing.assert_array_equal(read.hu, made.hu)
+    np.testing.assert_array_equal(read.labels, made.labels)
+    np.testing.assert_allclose(read.ijk_to_ras, made.ijk_to_ras, atol=1e-6)
+    np.testing.assert_allclose(read.landmarks["FH-l"], made.landmarks["FH-l"], atol=1e-4)
+    again = tmp_path / "again"
+    again.mkdir()
+    writeCase(again, *nodes, HIP)
+    assert all((again / path.name).read_bytes() == path.read_bytes() for path in files.values())
+
+
+def test_overlapping_segments_are_refused(nodes: list[Any], tmp_path: Path, slicer_core: ModuleType) -> None:
+    key = nodes[1].GetSegmentation().AddEmptySegment("", "femur_left")
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[5:9, 6:12, 6:12] = 1
+    slicer_core.util.updateSegmentBinaryLabelmapFromArray(mask, nodes[1], key, nodes[0])
+    with pytest.raises(SyntheXError, match=r"femur_left.*overlaps"):
+        writeCase(tmp_path, *nodes, HIP)
+
+
+def test_a_data_set_is_made_cancelled_and_continued(nodes: list[Any], tmp_path: Path) -> None:
+    settings = GenerateSettings(120, tmp_path / "set", workers=1, seed=3, beam=Beam("naive"))
+    generation = startGeneration(*nodes, HIP, settings)
+    deadline = time.monotonic() + 60
+    while generation.progress().done < 1 and not generation.finished():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    generation.cancel()
+    wait(generation)
+    assert not generation.failed()
+    assert not list(settings.folder.rglob("*.claim"))
+    generation = startGeneration(*nodes, HIP, settings)
+    wait(generation)
+    assert not generation.failed(), generation.message()
+    assert "images rendered" in generation.message()
+    progress = generation.progress()
+    assert (progress.done, progress.total) == (120, 120)
+    assert len(XrayDataset(settings.folder)) == 120
+    assert generation._caseFolder is not None
+    assert not generation._caseFolder.exists()
+
+
+def test_an_error_of_the_command_is_told_in_its_words(nodes: list[Any], tmp_path: Path) -> None:
+    generation = startGeneration(*nodes, HIP, GenerateSettings(2, tmp_path / "set", beam=Beam(kvp=900)))
+    wait(generation)
+    assert generation.failed()
+    assert "900" in generation.message()
