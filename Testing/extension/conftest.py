@@ -3,34 +3,19 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
-
-LOGICS = {
-    "Colors": "vtkMRMLColorLogic",  # first: display nodes of volumes ask for it
-    "Volumes": "vtkSlicerVolumesLogic",
-    "Markups": "vtkSlicerMarkupsLogic",
-    "Segmentations": "vtkSlicerSegmentationsModuleLogic",
-}
 
 
 @pytest.fixture(scope="session")
 def slicer_core() -> ModuleType:
     """The package `slicer` of slicer-core with a scene and `slicer.modules`."""
     slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
-    scene = slicer.vtkMRMLScene()
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(scene)
-    slicer.mrmlScene, slicer.modules = scene, SimpleNamespace()
-    for name, class_name in LOGICS.items():
-        logic = getattr(slicer, class_name)()
-        logic.SetMRMLApplicationLogic(application)
-        application.SetModuleLogic(name, logic)  # before the scene is set: then the module's node classes register
-        logic.SetMRMLScene(scene)
-        setattr(slicer.modules, name.lower(), SimpleNamespace(logic=lambda logic=logic: logic))
-    slicer.modules.application = application  # kept alive
+    from SyntheXHomeLib.headless import ensureScene
+
+    ensureScene()
     return slicer
 
 
