@@ -25,6 +25,11 @@ class TrainingCurves:
     table: Any
     charts: tuple[Any, ...]
 
+    @property
+    def inScene(self) -> bool:
+        """Whether the nodes are still there: a scene can be closed at any time."""
+        return all(node.GetScene() is not None for node in (self.table, *self.charts))
+
     def update(self, rows: Sequence[dict[str, float]]) -> None:
         """Show these rows of log.csv; a value that was not measured is NaN."""
         data = vtk.vtkTable()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,6 +79,11 @@ class SyntheXTrainLogic:
                 option = "--" + name.replace("_", "-")
                 command += [option] if value is True else [option, str(value)]
         return command
+
+    def terminalCommand(self, config: Mapping[str, Any]) -> str:
+        """`trainingCommand` as one line for a terminal of this computer."""
+        command = self.trainingCommand(config)
+        return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Start a training, or go on with the one that was interrupted in its folder.
