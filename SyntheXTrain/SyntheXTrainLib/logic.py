@@ -145,25 +145,14 @@ class SyntheXTrainLogic:
             return TrainingState("none")
         running = record.running  # asked before the files are read: what it wrote last is then seen
         line = _last_line(folder / PROGRESS)
-        message = ""
-        if running:
-            status = "running"
-        elif self._finished(folder):
-            status = "finished"
-        else:
-            message = self._failure(folder, record)
-            status = "failed" if message else "stopped"
-        if not line:
-            return TrainingState(status, message=message)
+        message = "" if running else self._failure(folder, record)
+        finished = not running and not message and self._finished(folder)
+        status = "running" if running else "failed" if message else "finished" if finished else "stopped"
+        if not line:  # not yet, or nothing was left to do
+            return TrainingState(status, share=float(finished), message=message)
+        share = line["images"] / max(line["images_in_all"], 1)
         return TrainingState(
-            status,
-            line["epoch"],
-            line["epochs"],
-            line["images"] / max(line["images_in_all"], 1),
-            line["loss"],
-            line["images_per_second"],
-            line["seconds_left"],
-            message,
+            status, line["epoch"], line["epochs"], share, line["loss"], line["images_per_second"], line["seconds_left"], message
         )
 
     def history(self, folder: Path | str) -> list[dict[str, float]]:

@@ -95,9 +95,10 @@ def end_tree(record: ProcessRecord, patience_s: float = 5.0) -> None:
         if record.running:
             subprocess.run(["taskkill", "/T", "/F", "/PID", str(record.pid)], capture_output=True, check=False)
         return
-    # The group may outlive its leader; its number is given to nobody else as long as it has members.
-    own = record.pid in _OWN
-    if not own and not record.running:
+    # The group may outlive its leader, and keeps its number as long as it has members. Of a leader that somebody else started and that is
+    # gone, or whose number another process has, nothing is known.
+    mark = start_mark(record.pid)
+    if mark != record.started and (mark or record.pid not in _OWN):
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:

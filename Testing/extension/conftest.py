@@ -45,3 +45,34 @@ def slicer_gui(slicer_core: ModuleType) -> ModuleType:
 
     application.start(slicer_core.mrmlScene)
     return slicer_core
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve views of 32 pixels with squares as bones; no ray was cast for it."""
+    import numpy as np
+
+    from SyntheXLib.datasets.format import DatasetHeader, write_header
+    from SyntheXLib.datasets.writer import write_shard
+    from SyntheXLib.tasks.task import load_task
+
+    folder, task, rng = tmp_path_factory.mktemp("data"), load_task("hip"), np.random.default_rng(0)
+    configuration = {"image_size": 32, "pixel_spacing_mm": 8.0, "source_to_detector_mm": 1020.0}
+    write_header(folder, DatasetHeader(task, ({"name": "squares"},), configuration, 0, 12, 50))
+    views = []
+    for _ in range(12):
+        mask = np.zeros((32, 32), np.uint16)
+        mask[8:24, 8:24] = 1
+        views.append(
+            {
+                "image": (1.0 - 0.5 * mask + 0.01 * rng.random((32, 32))).astype(np.float32),
+                "mask": mask,
+                "landmark": rng.uniform(4, 28, (14, 2)).astype(np.float32),
+                "landmark_visible": np.ones(14, bool),
+                "world_to_camera": np.eye(4),
+                "intrinsics": np.eye(3),
+                "parameters": {"source_to_isocenter_mm": 700.0},
+            }
+        )
+    write_shard(folder, 0, 0, views, 1.0)
+    return folder

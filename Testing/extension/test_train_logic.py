@@ -50,39 +50,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     SyntheXTrainLogic().stop(tmp_path / "run", 1.0)
 
 
-@pytest.fixture(scope="session")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve views of 32 pixels with squares as bones; no ray was cast for it."""
-    pytest.importorskip("torch", reason="torch is not installed; training needs it")
-    from SyntheXLib.datasets.format import DatasetHeader, write_header
-    from SyntheXLib.datasets.writer import write_shard
-    from SyntheXLib.tasks.task import load_task
-
-    folder, task, rng = tmp_path_factory.mktemp("data"), load_task("hip"), np.random.default_rng(0)
-    configuration = {"image_size": 32, "pixel_spacing_mm": 8.0, "source_to_detector_mm": 1020.0}
-    write_header(folder, DatasetHeader(task, ({"name": "squares"},), configuration, 0, 12, 50))
-    views = []
-    for _ in range(12):
-        mask = np.zeros((32, 32), np.uint16)
-        mask[8:24, 8:24] = 1
-        views.append(
-            {
-                "image": (1.0 - 0.5 * mask + 0.01 * rng.random((32, 32))).astype(np.float32),
-                "mask": mask,
-                "landmark": rng.uniform(4, 28, (14, 2)).astype(np.float32),
-                "landmark_visible": np.ones(14, bool),
-                "world_to_camera": np.eye(4),
-                "intrinsics": np.eye(3),
-                "parameters": {"source_to_isocenter_mm": 700.0},
-            }
-        )
-    write_shard(folder, 0, 0, views, 1.0)
-    return folder
-
-
 @pytest.fixture
-def settings(dataset: Path, folder: Path) -> dict[str, Any]:
-    return {"datasets": [dataset], "out": folder, "epochs": 2, "batch": 4, "threads": 1, "device": "cpu", "validation_fraction": 0.25}
+def settings(squares: Path, folder: Path) -> dict[str, Any]:
+    pytest.importorskip("torch", reason="torch is not installed; training needs it")
+    return {"datasets": [squares], "out": folder, "epochs": 2, "batch": 4, "threads": 1, "device": "cpu", "validation_fraction": 0.25}
 
 
 def test_a_training_runs_to_its_end_and_tells_of_it(settings: dict[str, Any], folder: Path) -> None:
@@ -99,6 +70,13 @@ def test_a_training_runs_to_its_end_and_tells_of_it(settings: dict[str, Any], fo
     assert [row["epoch"] for row in logic.history(folder)] == [1.0, 2.0]
     assert logic.modelPath(folder) == folder / "best.pt"
     assert logic.modelPath(folder, best=False) == folder / "model.pt"
+    logic.start({**settings, "epochs": 3})
+    wait_for(lambda: not logic.isRunning(folder))
+    assert logic.state(folder).status == "failed"
+    assert "its option 'epochs' was 2, now it is 3" in logic.state(folder).message
+    logic.start(settings)
+    wait_for(lambda: not logic.isRunning(folder))
+    assert (logic.state(folder).status, logic.state(folder).share) == ("finished", 1.0)
 
 
 def test_a_stopped_training_is_found_by_another_session_and_goes_on(settings: dict[str, Any], folder: Path, monkeypatch: Any) -> None:
