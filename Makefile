@@ -10,10 +10,11 @@ READY := $(VENV)/.ready
 READY_TEST := $(VENV)/.ready-test
 SYNTHEX := $(BIN)/synthex
 
-.PHONY: help setup demo test test-all lint bench clean
+.PHONY: help setup demo batch test test-all lint bench clean
 
 help:
 	@echo "make demo      sample CT -> simulated X-rays -> trained network -> report, in under 15 minutes on 2 cores"
+	@echo "make batch     the scripts of Docs/batch on slicer-core: simulate 50, train small, infer; equal to the command line's"
 	@echo "make test      lint, types and all tests but the slow ones"
 	@echo "make test-all  the slow tests too"
 	@echo "make bench     speed beside the peers (in an environment of its own, 3.5 GB); QUICK=1: beside RTK alone"
@@ -42,6 +43,16 @@ demo: $(READY)
 	$(SYNTHEX) train $(OUT)/train --epochs 12 --validation-fraction 0.05 --out $(OUT)/run
 	$(SYNTHEX) infer $(OUT)/run/model.pt $(OUT)/held_out --out $(OUT)/predictions
 	$(SYNTHEX) evaluate $(OUT)/predictions $(OUT)/held_out --out $(OUT)/report
+
+# The scripts run in Slicer too; here on slicer-core. The last step makes everything again with the command and compares.
+BATCH := build/batch
+batch: $(READY_MRML)
+	rm -rf $(BATCH)
+	$(BIN)/python Docs/batch/simulate.py --count 50 --image-size 128 --seed 1 --out $(BATCH)/data
+	$(BIN)/python Docs/batch/simulate.py --count 10 --image-size 128 --seed 2 --out $(BATCH)/held_out
+	$(BIN)/python Docs/batch/train.py $(BATCH)/data --epochs 3 --out $(BATCH)/run
+	$(BIN)/python Docs/batch/infer.py $(BATCH)/run/model.pt $(BATCH)/held_out --out $(BATCH)/found
+	$(BIN)/python Docs/batch/check.py $(BATCH)
 
 lint: $(READY)
 	$(BIN)/ruff check .

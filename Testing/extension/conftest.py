@@ -3,34 +3,19 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
-
-LOGICS = {
-    "Colors": "vtkMRMLColorLogic",  # first: display nodes of volumes ask for it
-    "Volumes": "vtkSlicerVolumesLogic",
-    "Markups": "vtkSlicerMarkupsLogic",
-    "Segmentations": "vtkSlicerSegmentationsModuleLogic",
-}
 
 
 @pytest.fixture(scope="session")
 def slicer_core() -> ModuleType:
     """The package `slicer` of slicer-core with a scene and `slicer.modules`."""
     slicer = pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
-    scene = slicer.vtkMRMLScene()
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(scene)
-    slicer.mrmlScene, slicer.modules = scene, SimpleNamespace()
-    for name, class_name in LOGICS.items():
-        logic = getattr(slicer, class_name)()
-        logic.SetMRMLApplicationLogic(application)
-        application.SetModuleLogic(name, logic)  # before the scene is set: then the module's node classes register
-        logic.SetMRMLScene(scene)
-        setattr(slicer.modules, name.lower(), SimpleNamespace(logic=lambda logic=logic: logic))
-    slicer.modules.application = application  # kept alive
+    from SyntheXHomeLib.headless import ensureScene
+
+    ensureScene()
     return slicer
 
 
@@ -60,3 +45,34 @@ def slicer_gui(slicer_core: ModuleType) -> ModuleType:
 
     application.start(slicer_core.mrmlScene)
     return slicer_core
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve views of 32 pixels with squares as bones; no ray was cast for it."""
+    import numpy as np
+
+    from SyntheXLib.datasets.format import DatasetHeader, write_header
+    from SyntheXLib.datasets.writer import write_shard
+    from SyntheXLib.tasks.task import load_task
+
+    folder, task, rng = tmp_path_factory.mktemp("data"), load_task("hip"), np.random.default_rng(0)
+    configuration = {"image_size": 32, "pixel_spacing_mm": 8.0, "source_to_detector_mm": 1020.0}
+    write_header(folder, DatasetHeader(task, ({"name": "squares"},), configuration, 0, 12, 50))
+    views = []
+    for _ in range(12):
+        mask = np.zeros((32, 32), np.uint16)
+        mask[8:24, 8:24] = 1
+        views.append(
+            {
+                "image": (1.0 - 0.5 * mask + 0.01 * rng.random((32, 32))).astype(np.float32),
+                "mask": mask,
+                "landmark": rng.uniform(4, 28, (14, 2)).astype(np.float32),
+                "landmark_visible": np.ones(14, bool),
+                "world_to_camera": np.eye(4),
+                "intrinsics": np.eye(3),
+                "parameters": {"source_to_isocenter_mm": 700.0},
+            }
+        )
+    write_shard(folder, 0, 0, views, 1.0)
+    return folder

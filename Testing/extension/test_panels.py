@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,17 +23,23 @@ def load(slicer_gui: ModuleType, scene: Any) -> Any:
     return lambda name: load_module(ROOT / name / f"{name}.py")
 
 
+def picture(panel: Any, name: str) -> None:
+    """Save a picture of the panel, 400 pixels wide, where SYNTHEX_SCREENSHOTS names a folder."""
+    folder = os.environ.get("SYNTHEX_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        panel.show()
+        panel.resize(400, panel.layout().heightForWidth(400))
+        assert panel.grab().save(str(Path(folder, f"{name}.png")))
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_the_panel_is_set_up_and_fits_a_column_of_400_pixels(load: Any, name: str) -> None:
     _, _, panel = load(name)
     panel.resize(400, panel.sizeHint().height())
     panel.show()
     assert panel.minimumSizeHint().width() <= 400
-    folder = os.environ.get("SYNTHEX_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        panel.resize(400, panel.layout().heightForWidth(400))
-        assert panel.grab().save(str(Path(folder, f"{name}.png")))
+    picture(panel, name)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -274,28 +281,110 @@ def test_the_train_panel_writes_and_copies_the_command(load: Any) -> None:
     from PySide6.QtGui import QGuiApplication
 
     _, widget, _ = load("SyntheXTrain")
-    widget.ui.datasetPath.currentPath = "/data/my set"
-    assert widget.ui.commandText.plainText == ""
-    assert not widget.ui.copyButton.enabled
-    widget.ui.outputPath.currentPath = "/runs/1"
-    widget.ui.epochsBox.value = 7
-    command = widget.ui.commandText.plainText
-    assert "train '/data/my set' --out /runs/1 --epochs 7" in command
-    widget.ui.copyButton.click()
-    assert QGuiApplication.clipboard().text() == command
+    ui = widget.ui
+    ui.datasetPath.currentPath = "/data/my set"
+    assert ui.commandText.plainText == ""
+    assert not ui.copyButton.enabled and not ui.startButton.enabled
+    assert ui.startButton.toolTip == "Needs an output folder."
+    ui.outputPath.currentPath = "/runs/1"
+    ui.epochsBox.value = 7
+    command = ui.commandText.plainText
+    assert "train '/data/my set' --out /runs/1 --preset ours --randomization regular --epochs 7 --device auto" in command
+    ui.sizeBox.setCurrentIndex(2)
+    assert "--size medium" in ui.commandText.plainText
+    ui.copyButton.click()
+    assert QGuiApplication.clipboard().text() == ui.commandText.plainText
 
 
-def test_the_infer_panel_predicts_once_image_and_model_are_chosen(load: Any, scene: Any) -> None:
-    _, widget, _ = load("SyntheXInfer")
-    image = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "X-ray")
-    assert not widget.ui.predictButton.enabled
-    widget.ui.modelPath.currentPath = "/runs/1/model.pt"
-    assert widget.ui.predictButton.enabled
+def test_the_train_panel_starts_watches_stops_and_resumes(load: Any, scene: Any, slicer_gui: ModuleType, tmp_path: Path) -> None:
+    from SyntheXTrainLib.logic import TrainingState
+
+    _, widget, panel = load("SyntheXTrain")
+    ui, logic = widget.ui, Mock(wraps=widget.logic)
+    logic.state = Mock(return_value=TrainingState("none"))
+    logic.start, logic.stop, logic.resume, logic.history = Mock(), Mock(), Mock(), Mock(return_value=[])
+    widget.logic = logic
+    ui.datasetPath.currentPath, ui.outputPath.currentPath = "/data", str(tmp_path)
+    ui.epochsBox.value = 3
+    assert (ui.startButton.enabled, ui.stopButton.enabled, ui.resumeButton.enabled) == (True, False, False)
+    logic.state.return_value = TrainingState("running", 2, 3, 0.4, 0.6, 31.0, 125.0)
+    logic.history.return_value = [{"epoch": 1.0, "loss": 0.8, "validation_dice": 0.5}]
+    ui.startButton.click()
+    config = logic.start.call_args.args[0]
+    assert (config["datasets"], config["out"], config["epochs"], config["size"]) == (["/data"], str(tmp_path), 3, None)
+    assert (ui.startButton.enabled, ui.stopButton.enabled, ui.resumeButton.enabled) == (False, True, False)
+    assert ui.startButton.toolTip == "A training runs in the output folder."
+    assert ui.progressBar.value == 400
+    assert "epoch 2 of 3" in ui.statusLabel.text and "2 min 5 s left" in ui.statusLabel.text
+    assert widget.timer.active
+    ui.modelEdit.text = "/runs/pelvis/best.pt"
+    picture(panel, "SyntheXTrain_running")
+    slicer_gui.modules.plots = SimpleNamespace(logic=Mock())
+    ui.chartBox.setCurrentIndex(1)
+    ui.plotButton.click()
+    (chart,) = slicer_gui.modules.plots.logic().ShowChartInLayout.call_args.args
+    assert chart.GetTitle() == f"{tmp_path.name}: Dice"
+    logic.state.return_value = TrainingState("stopped", 2, 3, 0.4)
+    ui.stopButton.click()
+    logic.stop.assert_called_once_with(str(tmp_path))
+    assert (ui.startButton.enabled, ui.stopButton.enabled, ui.resumeButton.enabled) == (True, False, True)
+    assert not widget.timer.active
+    ui.resumeButton.click()
+    logic.resume.assert_called_once_with(str(tmp_path))
+    logic.state.return_value = TrainingState("failed", message="Data set /data does not exist.")
+    widget.updatePanel()
+    assert ui.statusLabel.text == "Failed: Data set /data does not exist."
+    scene.Clear(0)
+    widget.updatePanel()  # the nodes of the curves are gone
+    widget.cleanup()
+
+
+def points(scene: Any, count: int) -> Any:
+    """Landmarks of which the second is uncertain."""
     markups = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "landmarks")
-    for index in range(3):
+    for index in range(count):
         markups.AddControlPoint((index, 0, 0), str(index))
-    markups.SetNthControlPointPositionMissing(1)
-    widget.logic.predict = Mock(return_value=(scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode"), markups))
-    widget.ui.predictButton.click()
-    widget.logic.predict.assert_called_once_with(image, "/runs/1/model.pt")
-    assert widget.ui.statusLabel.text == "2 of 3 landmarks found."
+    markups.SetNthControlPointSelected(1, False)
+    return markups
+
+
+def test_the_infer_panel_predicts_evaluates_and_deletes(load: Any, scene: Any, slicer_gui: ModuleType) -> None:
+    module, widget, panel = load("SyntheXInfer")
+    ui = widget.ui
+    image = slicer_gui.util.addVolumeFromArray(np.zeros((1, 4, 5), np.uint8), np.eye(4), "X-ray")
+    assert not ui.predictButton.enabled
+    assert ui.predictButton.toolTip == "Needs a model file."
+    ui.modelPath.currentPath = "/runs/1/model.pt"
+    assert ui.predictButton.enabled
+    ui.polarityBox.setCurrentIndex(1)
+    ui.thresholdBox.value = 0.8
+    segmentation, markups = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "structures"), points(scene, 3)
+    widget.logic.predict = Mock(return_value=module.FoundNodes(segmentation, (markups,)))
+    assert not ui.deleteButton.enabled
+    ui.predictButton.click()
+    widget.logic.predict.assert_called_once_with(
+        image, "/runs/1/model.pt", series=False, threshold=0.8, device="auto", polarity="bone-dark", intensity="log"
+    )
+    assert ui.statusLabel.text == "2 of 3 landmarks found; the others are shown grey."
+    assert ui.evaluateButton.toolTip == "Needs a reference."
+    truth = points(scene, 3)
+    ui.referenceMarkupsSelector.setCurrentNode(truth)
+    ui.evaluateButton.click()
+    assert ui.statusLabel.text == "Table: X-ray evaluation"
+    assert ui.resultTable.model().rowCount() == 3
+    picture(panel, "SyntheXInfer_result")
+    ui.deleteButton.click()
+    assert segmentation.GetScene() is None and markups.GetScene() is None
+    assert not ui.deleteButton.enabled
+    scene.Clear(0)
+    assert not ui.predictButton.enabled and not ui.evaluateButton.enabled
+
+
+def test_the_infer_panel_takes_frames_and_asks_nothing_that_is_known(load: Any, scene: Any, slicer_gui: ModuleType) -> None:
+    _, widget, _ = load("SyntheXInfer")
+    run = slicer_gui.util.addVolumeFromArray(np.zeros((3, 4, 5), np.uint8), np.eye(4), "run")
+    run.SetAttribute("SyntheX.Intensity", "linear")
+    widget.updatePanel()
+    assert widget.ui.predictButton.text == "Find them in 3 frames"
+    assert not widget.ui.polarityBox.enabled
+    assert widget.ui.polarityBox.toolTip == "Known: the image was made by SyntheX."

@@ -229,3 +229,16 @@ def test_bits_are_binned_by_half_of_the_rays() -> None:
     bits[2:, 2:] = 2
     bits[2, 0] = 3
     assert np.array_equal(binned_bits(bits, 2, 2), [[1, 0], [0, 2]])
+
+
+def test_scatter_can_come_from_photons_followed_one_by_one(job: ShardJob, tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    images = []
+    for name, photons in (("kernels", None), ("transport", 20_000), ("again", 20_000)):
+        one = replace(job, folder=tmp_path / name, settings=replace(job.settings, scatter_photons=photons), count=1)
+        run_local(one, workers=1)
+        images.append(XrayDataset(one.folder)[0].image)
+    assert np.array_equal(images[1], images[2]) and not np.array_equal(images[0], images[1])
+    assert np.isclose(images[0].mean(), images[1].mean(), rtol=0.2)
+    with pytest.raises(SyntheXError, match="realistic level"):
+        ViewSettings("naive", scatter_photons=10)

@@ -93,7 +93,15 @@ def run(options: argparse.Namespace) -> int:
     exposure, ranges = _exposure(options, task.c_arm.device)
     tools = tuple(str(Path(path).resolve()) for path in options.tool)
     settings = ViewSettings(
-        options.level, exposure, options.image_size, options.dtype, ranges, options.poisson_photons, options.oversample, tools, options.monte_carlo_scatter
+        options.level,
+        exposure,
+        options.image_size,
+        options.dtype,
+        ranges,
+        options.poisson_photons,
+        options.oversample,
+        tools,
+        options.monte_carlo_scatter,
     )
     if (options.out / HEADER_FILE).exists() and not options.resume:
         raise SyntheXError(f"{options.out} already holds a data set: add --resume to go on with it, or choose another folder.")

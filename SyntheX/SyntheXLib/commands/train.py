@@ -1,8 +1,11 @@
 """``synthex train``: train a network on data sets."""
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+
+from SyntheXLib.commands.progress import progress_lines
 
 # Option on the command line, setting of the training, type, and help.
 _SETTINGS: tuple[tuple[str, str, type, str], ...] = (
@@ -40,6 +43,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--preset", default="ours", help="settings to start from: ours, paper-text or released-code (default: ours)")
     parser.add_argument("--restart", action="store_true", help="begin anew even if the folder holds an interrupted run")
+    parser.add_argument("--progress", type=Path, metavar="FILE", help="write where the training stands to this file, as lines of JSON")
     settings = parser.add_argument_group("settings (default: the preset's)")
     for option, _, kind, text in _SETTINGS:
         settings.add_argument(option, type=kind, metavar=kind.__name__.upper(), help=text)
@@ -55,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
     if options.validation is not None:
         given["validation"] = options.validation
     values = {"preset": options.preset, "datasets": options.datasets, "out": str(options.out), "resume": not options.restart, **given}
-    result = train(TrainingConfig.from_dict(values))
+    with progress_lines(options.progress) if options.progress else nullcontext() as progress:
+        result = train(TrainingConfig.from_dict(values), progress)
     print(f"{result.epochs} epochs; model of the last: {result.model}" + (f", best: {result.best}" if result.best else ""))
     return 0

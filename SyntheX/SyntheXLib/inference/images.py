@@ -95,18 +95,48 @@ def read_image(
     image, spacing = _read(path)
     values = sitk.GetArrayFromImage(image)
     values = _grey(values.reshape(values.shape[-3:] if image.GetNumberOfComponentsPerPixel() > 1 else values.shape[-2:]), path)
+    return xray_image(values, polarity, intensity, pixel_spacing_mm or spacing, f"Image {path}", path)
+
+
+def xray_image(
+    values: NDArray[np.generic],
+    polarity: str,
+    intensity: str,
+    pixel_spacing_mm: tuple[float, float] | None,
+    where: str,
+    path: Path | None = None,
+) -> XrayImage:
+    """An X-ray image of grey values whose meaning is told.
+
+    Parameters
+    ----------
+    values
+        (H, W) numbers of any type.
+    polarity, intensity, pixel_spacing_mm
+        As in `read_image`; None where the spacing is not known.
+    where
+        What errors call the image.
+    path
+        Where it came from.
+
+    Raises
+    ------
+    SyntheXError
+        When the image has no contrast or holds numbers that are not finite, or negative ones as a linear signal.
+    """
+    check_meaning(polarity, intensity)
     whole = np.issubdtype(values.dtype, np.integer)
     pixels = values.astype(np.float32)
     if not np.isfinite(pixels).all():
-        raise SyntheXError(f"Image {path} holds {np.count_nonzero(~np.isfinite(pixels))} pixels that are not finite numbers.")
+        raise SyntheXError(f"{where} holds {np.count_nonzero(~np.isfinite(pixels))} pixels that are not finite numbers.")
     low, high = float(pixels.min()), float(pixels.max())
     if low == high:
-        raise SyntheXError(f"Image {path} has the same value {low:g} everywhere, expected an X-ray image.")
+        raise SyntheXError(f"{where} has the same value {low:g} everywhere, expected an X-ray image.")
     if intensity == "linear":
-        pixels = _signal(pixels, polarity, whole, path)
+        pixels = _signal(pixels, polarity, whole, where)
     elif polarity == "bone-dark":
         pixels = high - pixels
-    return XrayImage(pixels.astype(np.float32), intensity, pixel_spacing_mm or spacing, path)
+    return XrayImage(pixels.astype(np.float32), intensity, pixel_spacing_mm, path)
 
 
 def check_meaning(polarity: str, intensity: str) -> None:
@@ -178,11 +208,11 @@ def _grey(values: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
     return channels[..., 0]
 
 
-def _signal(pixels: NDArray[np.float32], polarity: str, whole: bool, path: Path) -> NDArray[np.float32]:
+def _signal(pixels: NDArray[np.float32], polarity: str, whole: bool, where: str) -> NDArray[np.float32]:
     """Detector signal, at most 1; values below half a grey level are raised to it, because the logarithm follows."""
     high = float(pixels.max())
     if float(pixels.min()) < 0:
-        raise SyntheXError(f"Image {path} has values down to {pixels.min():g}, expected none below 0 in a linear detector signal.")
+        raise SyntheXError(f"{where} has values down to {pixels.min():g}, expected none below 0 in a linear detector signal.")
     if polarity == "bone-bright":
         # Inverted on a scale of whole bits: 255, 1023, 4095 ... whichever is the first to hold the highest value.
         top = float(2 ** max(8, int(np.ceil(np.log2(high + 1)))) - 1) if whole else high

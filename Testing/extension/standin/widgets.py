@@ -194,8 +194,25 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._box.setCurrentIndex(self._nodes.index(node))
 
 
+class qMRMLTableView(QtWidgets.QTableWidget):
+    """Shows a table node."""
+
+    def setMRMLScene(self, scene: Any) -> None:
+        """As in Slicer; nothing depends on it here."""
+
+    def setMRMLTableNode(self, node: Any) -> None:
+        """Show the node's cells."""
+        table = node.GetTable()
+        self.setRowCount(table.GetNumberOfRows())
+        self.setColumnCount(table.GetNumberOfColumns())
+        self.setHorizontalHeaderLabels([table.GetColumnName(column) for column in range(table.GetNumberOfColumns())])
+        for row in range(table.GetNumberOfRows()):
+            for column in range(table.GetNumberOfColumns()):
+                self.setItem(row, column, QtWidgets.QTableWidgetItem(table.GetValue(row, column).ToString()))
+
+
 CTK: dict[str, type] = {cls.__name__: cls for cls in (ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit)}
-QMRML: dict[str, type] = {cls.__name__: cls for cls in (qMRMLWidget, qMRMLNodeComboBox)}
+QMRML: dict[str, type] = {cls.__name__: cls for cls in (qMRMLWidget, qMRMLNodeComboBox, qMRMLTableView)}
 # Classes that no panel here uses, but that Slicer's parameter node wrapper compares with; the loader makes none.
 _UNUSED_CTK = (
     "CheckBox CheckablePushButton ColorPickerButton ComboBox DirectoryButton DoubleRangeSlider DoubleSlider DoubleSpinBox RangeWidget"
@@ -251,7 +268,7 @@ class UiLoader(QtUiTools.QUiLoader):
         for sender, signal, receiver, slot in connections:
             objects[sender].connect(signal, getattr(objects[receiver], slot.partition("(")[0]))
         receivers = {receiver for _, signal, receiver, _ in connections if signal.startswith("mrmlSceneChanged")}
-        lost = {name for name, obj in objects.items() if isinstance(obj, qMRMLNodeComboBox)} - receivers
+        lost = {name for name, obj in objects.items() if isinstance(obj, qMRMLNodeComboBox | qMRMLTableView)} - receivers
         if lost:
             raise RuntimeError(f"Never told the scene: {lost}")
         return panel
