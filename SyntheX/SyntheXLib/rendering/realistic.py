@@ -45,6 +45,7 @@ def realistic(
     densities = _with_tools(materials, projection.tool_path)
     bins = beam.binned(_SPECTRUM_BINS)
     own, photon_energy, open_energy, profile = _primary(densities, bins, detector, _heel(camera, exposure, bins.energy_kev))
+    del materials, densities  # some ten images, of a full detector 100 MB
     # Another backend's image tells the primary beam alone; energies and scatter follow from our line integrals.
     transmission = own if projection.primary is None else projection.primary
     x, y = camera.detector_axes_mm()
@@ -53,6 +54,7 @@ def realistic(
     scattered, scatter_energy = scatter or _scatter(own, incident, camera, exposure, beam)
     scattered = scattered * np.float32(exposure.scatter.strength)
     primary = incident * np.maximum(exposure.blur.apply(transmission, spacing, camera.source_to_detector_mm), 0)
+    del own, transmission
     if exposure.grid is not None:  # the open beam is seen through the grid too
         scattered = scattered * np.float32(exposure.grid.scatter_transmission / exposure.grid.primary_transmission)
     signal = primary + scattered
