@@ -1,7 +1,7 @@
 """Peak memory of one full-detector view of a large CT beyond the CT itself, in a process of its own: ``python peak_memory.py`` (Linux).
 
 The process loads a CT of 512 x 512 x 512 (16-bit HU, 16-bit label field) and resets the kernel's high-water mark. Then it imports and
-compiles the renderer, renders one fused view of 1536 x 1536 pixels in five HU classes and, if asked to, makes the realistic image.
+compiles the renderer, renders one fused view of 1536 x 1536 pixels in six HU classes and, if asked to, makes the realistic image.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from SyntheXLib.physics.decomposition import METALS, Decomposition, HounsfieldCa
 
 
 def classes(**hu_by_class: float) -> tuple[np.ndarray, np.ndarray]:
-    """(5, 1) path lengths and HU integrals: 100 mm of the named classes at a HU."""
-    path, total = np.zeros((5, 1)), np.zeros((5, 1))
+    """(6, 1) path lengths and HU integrals: 100 mm of the named classes at a HU."""
+    path, total = np.zeros((6, 1)), np.zeros((6, 1))
     for name, hu in hu_by_class.items():
-        index = ("air", "lung", "soft", "bone", "metal").index(name)
+        index = ("air", "lung", "adipose", "soft", "bone", "metal").index(name)
         path[index], total[index] = 100.0, 100.0 * hu
     return path, total
 
@@ -52,17 +52,27 @@ def test_bone_is_mixed_from_soft_tissue_and_cortical_bone_by_volume(share: float
 
 
 def test_the_decomposition_is_linear() -> None:
-    path, total = np.random.default_rng(0).uniform(1, 100, (2, 5, 3, 8))
+    path, total = np.random.default_rng(0).uniform(1, 100, (2, 6, 3, 8))
     whole = Decomposition().area_densities(path.sum(1), total.sum(1))
     for name, density in whole.items():
         parts = sum(Decomposition().area_densities(path[:, part], total[:, part])[name] for part in range(3))
         assert np.allclose(parts, density)
 
 
+@pytest.mark.parametrize("energy", [40.0, 70.0, 100.0])
+def test_fat_is_adipose_tissue(energy: float) -> None:
+    # ICRU 44: 0.95 g/cm3; its HU at 70 keV from the tables' own coefficients.
+    hu = 1000 * (0.95 * mass_attenuation("adipose", 70.0) / mass_attenuation("water", 70.0) - 1)
+    assert -130 < hu < -30
+    found = Decomposition().area_densities(*classes(adipose=float(hu)))
+    exponent = sum(mass_attenuation(name, energy) * density[0] for name, density in found.items())
+    assert np.isclose(found["adipose"][0], 9.5) and np.isclose(exponent, 9.5 * mass_attenuation("adipose", energy))
+
+
 @pytest.mark.parametrize("metal", METALS)
 def test_the_metal_is_the_chosen_one(metal: str) -> None:
     found = Decomposition(metal=metal).area_densities(*classes(metal=3000, soft=0))
-    assert set(found) == {"air", "lung", "soft_tissue", "cortical_bone", metal}
+    assert set(found) == {"air", "lung", "adipose", "soft_tissue", "cortical_bone", metal}
     assert np.isclose(found[metal][0] * mass_attenuation(metal, 70.0), 40 * mass_attenuation("water", 70.0))
 
 
@@ -71,5 +81,5 @@ def test_impossible_decompositions_are_told() -> None:
         Decomposition(metal="titanum")
     with pytest.raises(SyntheXError, match="air_hu must be below water_hu"):
         HounsfieldCalibration(air_hu=0, water_hu=0)
-    with pytest.raises(SyntheXError, match=r"needs the five HU classes.*found 2 classes"):
+    with pytest.raises(SyntheXError, match=r"needs the six HU classes.*found 2 classes"):
         Decomposition().area_densities(np.ones((2, 1)), np.ones((2, 1)))

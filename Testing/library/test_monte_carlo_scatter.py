@@ -45,7 +45,9 @@ def test_voxels_attenuate_as_the_hounsfield_units_say() -> None:
     assert np.allclose(found[1:], water * (1 + hu[1:] / 1000), rtol=1e-4)
     assert voxels.density[0, 0, 0] == pytest.approx(1.205e-3)
     names = [max(voxels.mixtures[index], key=voxels.mixtures[index].__getitem__) for index in voxels.material[0, 0]]
-    assert names == ["air"] * 3 + ["lung"] * 2 + ["soft_tissue"] * 4 + ["soft_tissue"] + ["cortical_bone"] * 4 + ["titanium"] * 2
+    assert (
+        names == ["air"] * 3 + ["lung"] * 2 + ["adipose"] + ["soft_tissue"] * 3 + ["soft_tissue"] + ["cortical_bone"] * 4 + ["titanium"] * 2
+    )
     bone = voxels.density[0, 0, 9:13]
     assert np.all(np.diff(bone) > 0) and 1.1 < bone[0] < 1.3 and bone[3] == pytest.approx(1.92, rel=0.01)
 

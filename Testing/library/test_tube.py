@@ -87,7 +87,7 @@ def test_heel_in_kerma_is_that_of_the_table() -> None:
 def test_the_beam_is_harder_towards_the_anode() -> None:
     size = 32
     path = np.zeros((len(HU_CUTS) + 1, size, size), np.float32)
-    path[2] = 200.0
+    path[3] = 200.0
     projection = Projection(HU_CUTS, path, np.zeros_like(path), np.zeros((size, size), np.uint16))
     camera = DEVICES["cios-fusion"].camera(np.eye(4), shape=(size, size))
     detector = Detector(adc_bits=0, mtf_half_per_mm=0)

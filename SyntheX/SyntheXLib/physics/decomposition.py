@@ -1,8 +1,7 @@
 """From path lengths and HU integrals to the area density of each material.
 
 All of it is linear in path length and HU integral, so it works on projections and needs no second pass of the ray caster. The price:
-within one HU class a ray's average decides. Fat and muscle share the soft tissue class and range over both sides of water, so that telling
-them apart takes a cut between them, not a linear rule; the class is soft tissue whose density follows the HU.
+within one HU class a ray's average decides.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from SyntheXLib.physics.attenuation import CT_ENERGY_KEV, mass_attenuation
 from SyntheXLib.tasks.task import nearest
 
 # The HU classes, in the order of the ray caster's.
-CLASSES = ("air", "lung", "soft tissue", "bone", "metal")
+CLASSES = ("air", "lung", "adipose", "soft tissue", "bone", "metal")
 METALS = ("titanium", "nitinol", "steel_316l")
 
 # g/cm3, ICRU Report 44.
@@ -75,11 +74,11 @@ def area_density(
 
 @dataclass(frozen=True)
 class Decomposition:
-    """What the five HU classes are made of.
+    """What the six HU classes are made of.
 
-    Air, lung and metal are one material each, of a density that follows the HU. Bone is soft tissue (1.06 g/cm3) and cortical bone
-    (1.92 g/cm3) mixed by volume so that the attenuation at the CT's energy is the voxel's: pure cortical bone at about 1750 HU, beyond
-    which the rule goes on linearly.
+    Air, lung, adipose tissue, soft tissue and metal are one material each, of a density that follows the HU. Bone is soft tissue
+    (1.06 g/cm3) and cortical bone (1.92 g/cm3) mixed by volume so that the attenuation at the CT's energy is the voxel's: pure cortical
+    bone at about 1560 HU, beyond which the rule goes on linearly.
 
     Attributes
     ----------
@@ -100,26 +99,27 @@ class Decomposition:
             )
 
     def area_densities(self, path_length_mm: np.ndarray, hu_integral: np.ndarray) -> dict[str, np.ndarray]:
-        """Area densities (g/cm2) by material, each (...), of (5, ...) path lengths (mm) and HU integrals (HU x mm) of the classes.
+        """Area densities (g/cm2) by material, each (...), of (6, ...) path lengths (mm) and HU integrals (HU x mm) of the classes.
 
         Raises
         ------
         SyntheXError
-            When there are not five classes.
+            When there are not six classes.
         """
         if len(path_length_mm) != len(CLASSES):
-            raise SyntheXError(f"The decomposition needs the five HU classes {', '.join(CLASSES)}, found {len(path_length_mm)} classes.")
+            raise SyntheXError(f"The decomposition needs the six HU classes {', '.join(CLASSES)}, found {len(path_length_mm)} classes.")
 
         def whole(material: str, index: int) -> np.ndarray:
             return area_density(material, path_length_mm[index], hu_integral[index], self.calibration)
 
-        soft, bone = self._bone(path_length_mm[3], hu_integral[3])
+        soft, bone = self._bone(path_length_mm[4], hu_integral[4])
         return {
             "air": whole("air", 0),
             "lung": whole("lung", 1),
-            "soft_tissue": whole("soft_tissue", 2) + soft,
+            "adipose": whole("adipose", 2),
+            "soft_tissue": whole("soft_tissue", 3) + soft,
             "cortical_bone": bone,
-            self.metal: whole(self.metal, 4),
+            self.metal: whole(self.metal, 5),
         }
 
     def _bone(self, path_length_mm: np.ndarray, hu_integral: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

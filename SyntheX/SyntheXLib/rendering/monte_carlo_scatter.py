@@ -42,8 +42,8 @@ def scatter_voxels(
     Returns
     -------
     Voxels
-        Each voxel is of one material: by its mean HU air, lung, soft tissue, one of nine mixtures of soft tissue and cortical bone, or
-        the metal. Its density is the one that attenuates at the CT's energy as its HU says.
+        Each voxel is of one material: by its mean HU air, lung, adipose or soft tissue, one of nine mixtures of soft tissue and cortical
+        bone, or the metal. Its density is the one that attenuates at the CT's energy as its HU says.
     """
     decomposition = decomposition or Decomposition()
     calibration = decomposition.calibration
@@ -58,11 +58,11 @@ def scatter_voxels(
     step = np.rint(np.clip((per_cm - soft) / (bone - soft), 0, 1) * _BONE_STEPS).astype(np.uint8)
     shares = np.linspace(0, 1, _BONE_STEPS + 1)
     masses = shares * CORTICAL_BONE_DENSITY / (shares * CORTICAL_BONE_DENSITY + (1 - shares) * SOFT_TISSUE_DENSITY)
-    mixtures: list[dict[str, float]] = [{"air": 1.0}, {"lung": 1.0}, {"soft_tissue": 1.0}, {decomposition.metal: 1.0}]
+    mixtures: list[dict[str, float]] = [{"air": 1.0}, {"lung": 1.0}, {"adipose": 1.0}, {"soft_tissue": 1.0}, {decomposition.metal: 1.0}]
     mixtures += [{"soft_tissue": 1 - mass, "cortical_bone": mass} for mass in masses]
 
-    index = np.digitize(hu, HU_CUTS).astype(np.uint8)  # air, lung, soft tissue, bone, metal
-    material = np.where(index == 4, 3, np.where(index == 3, 4 + step, index)).astype(np.uint8)
+    index = np.digitize(hu, HU_CUTS).astype(np.uint8)  # as `decomposition.CLASSES`
+    material = np.where(index == 5, 4, np.where(index == 4, 5 + step, index)).astype(np.uint8)
     per_gram = [sum(part * float(mass_attenuation(name, calibration.energy_kev)) for name, part in mixture.items()) for mixture in mixtures]
     density = np.maximum(per_cm / np.array(per_gram, np.float32)[material], air_density).astype(np.float32)
     index_to_index = np.diag([*block[::-1], 1.0])

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-# Class limits in HU: air | lung and fat-like partial volume | soft tissue | bone | metal. The first three are the design page's
-# (-800 and 350 are DeepDRR's, -130 is xreg's limit between air and anatomy); above 2000 HU there is no bone at a clinical CT's resolution.
-HU_CUTS = (-800.0, -130.0, 350.0, 2000.0)
+# Class limits in HU: air | lung | adipose tissue | soft tissue | bone | metal. The design page's three (-800 and 350 are DeepDRR's, -130 is
+# xreg's limit between air and anatomy), and -30, where fat ends by the usual rule of body composition; above 2000 HU there is no bone at a
+# clinical CT's resolution.
+HU_CUTS = (-800.0, -130.0, -30.0, 350.0, 2000.0)
 
 
 @dataclass(frozen=True)

@@ -49,17 +49,17 @@ def density_volume(hu: np.ndarray, cuts: Sequence[float], decomposition: Decompo
     hu
         (K, J, I) int16 HU.
     cuts
-        Limits of the five HU classes, rising.
+        Limits of the six HU classes, rising.
     decomposition
         What the classes are made of.
 
     Raises
     ------
     SyntheXError
-        When there are not five classes.
+        When there are not six classes.
     """
     if len(cuts) != len(CLASSES) - 1:
-        raise SyntheXError(f"DeepDRR needs the five HU classes {', '.join(CLASSES)}, found {len(cuts) + 1} classes.")
+        raise SyntheXError(f"DeepDRR needs the six HU classes {', '.join(CLASSES)}, found {len(cuts) + 1} classes.")
     calibration = decomposition.calibration
     energy = calibration.energy_kev
     low = int(hu.min())
@@ -72,7 +72,7 @@ def density_volume(hu: np.ndarray, cuts: Sequence[float], decomposition: Decompo
     share = (attenuation - soft_per_cm) / (bone_per_cm - soft_per_cm)  # of the volume
     step = np.clip(np.floor(share * _BONES), 0, _BONES - 1).astype(int)
 
-    compounds = {name: dict(MATERIALS[name]) for name in ("air", "lung", "soft_tissue")}
+    compounds = {name: dict(MATERIALS[name]) for name in ("air", "lung", "adipose", "soft_tissue")}
     coefficients = [float(mass_attenuation(name, energy)) for name in compounds]
     for place in range(_BONES):
         middle = (place + 0.5) / _BONES
@@ -82,7 +82,7 @@ def density_volume(hu: np.ndarray, cuts: Sequence[float], decomposition: Decompo
     compounds[decomposition.metal] = dict(MATERIALS[decomposition.metal])
     coefficients.append(float(mass_attenuation(decomposition.metal, energy)))
 
-    label = np.select([kind < 3, kind == 3], [kind, 3 + step], len(coefficients) - 1)
+    label = np.select([kind < 4, kind == 4], [kind, 4 + step], len(coefficients) - 1)
     density = np.maximum(attenuation, 0) / np.array(coefficients)[label]
     index = hu.astype(np.int32) - low
     return DensityVolume(density.astype(np.float32)[index], label.astype(np.uint16)[index], tuple(compounds), compounds)
