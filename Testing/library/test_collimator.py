@@ -21,7 +21,7 @@ BARE = Exposure(scatter=Scatter(0), grid=None, cathode_side="none", blur=Geometr
 
 def slab(water_mm: float, size: int = 128) -> tuple[Projection, Camera]:
     path = np.zeros((len(HU_CUTS) + 1, size, size), np.float32)
-    path[2] = water_mm
+    path[3] = water_mm  # soft tissue
     return Projection(HU_CUTS, path, np.zeros_like(path), np.zeros((size, size), np.uint16)), DEVICES["cios-fusion"].camera(
         np.eye(4), shape=(size, size)
     )
