@@ -21,6 +21,7 @@ import slicer
 
 import SyntheXLib
 from SyntheXHomeLib.nodes import ijkToWorld, labelNames, pointsInWorld
+from SyntheXLib import process_tree
 from SyntheXLib.datasets.format import HEADER_FILE
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import itk_image
@@ -137,15 +138,13 @@ class Generation:
         environment = dict(os.environ)
         library = str(Path(SyntheXLib.__file__).resolve().parents[1])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (library, environment.get("PYTHONPATH"))))
-        # A group of its own: Slicer's Python is a launcher, and killing that alone would leave the rest.
-        group: dict[str, Any] = {"creationflags": 0x200} if sys.platform == "win32" else {"start_new_session": True}
-        self._process = subprocess.Popen(
+        # Slicer's Python is a launcher, and killing that alone would leave the rest.
+        self._process = process_tree.start(
             [shutil.which("PythonSlicer") or sys.executable, "-m", "SyntheXLib.cli", *_options(caseOptions, taskName, settings)],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=environment,
-            **group,
         )
 
     def progress(self) -> Progress:
@@ -156,7 +155,7 @@ class Generation:
         if found and self._first is None:
             self._first = now, done
         if self._cancelled is not None and now - self._cancelled > _GRACE_S:
-            self._kill()
+            process_tree.end(self._process)
         seconds, made = (now - self._first[0], done - self._first[1]) if self._first else (0.0, 0)
         rate = made / seconds if seconds > 0 else 0.0
         return Progress(done, total, rate, (total - done) / rate if rate else None)
@@ -183,22 +182,13 @@ class Generation:
         if self._process.poll() is None and self._cancelled is None:
             self._cancelled = time.monotonic()
             if sys.platform == "win32":
-                self._kill()
+                process_tree.end(self._process)
             else:
                 os.killpg(self._process.pid, signal.SIGINT)  # workers leave that to the first process, which tidies up
 
-    def _kill(self) -> None:
-        if self._process.poll() is not None:
-            return
-        if sys.platform == "win32":
-            subprocess.run(["taskkill", "/F", "/T", "/PID", str(self._process.pid)], capture_output=True, check=False)
-        else:
-            os.killpg(self._process.pid, signal.SIGKILL)
-
     def close(self) -> None:
         """End it at once, as when Slicer is closed."""
-        self._kill()
-        self._process.wait()
+        process_tree.end(self._process)
         self.finished()
 
     def _text(self) -> str:
