@@ -44,7 +44,8 @@ class SyntheXLogic:
             When the name is unknown, the download fails, or a file cannot be loaded; then the scene is as before.
         """
         case = sample.fetch_sample(name, progress)
-        volumes, made = slicer.modules.volumes.logic(), []
+        volumes = slicer.modules.volumes.logic()
+        made: list[Any] = []
         try:
             volumeNode = _loaded(volumes.AddArchetypeVolume(str(case.ct), name, 0), case.ct, made)
             labelmapNode = _loaded(volumes.AddArchetypeVolume(str(case.labels), f"{name} labels", 1), case.labels, made)

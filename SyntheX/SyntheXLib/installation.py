@@ -87,6 +87,9 @@ PURPOSES: tuple[Purpose, ...] = (
     Purpose("cluster", "Slurm cluster", False, (Package("submitit>=1.5", "submitit", "jobs for Slurm"),)),
 )
 
+# Slicer builds VTK itself, up to 5.10 SimpleITK too: they may have no metadata. Of another package a module of that name proves nothing.
+_BUILT_BY_SLICER = ("vtk", "SimpleITK")
+
 
 @dataclass(frozen=True)
 class PackageState:
@@ -212,13 +215,13 @@ def package_states(try_imports: bool = False) -> tuple[PackageState, ...]:
 def installed_version(name: str, module: str) -> str | None:
     """Version of a package; None when it is missing.
 
-    What Slicer builds itself (VTK; SimpleITK up to 5.10) has no metadata: then the module itself is asked.
+    What Slicer builds itself may have no metadata: then the module itself is asked.
     """
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         pass
-    if importlib.util.find_spec(module) is None:
+    if name not in _BUILT_BY_SLICER or importlib.util.find_spec(module) is None:
         return None
     try:
         return str(getattr(importlib.import_module(module), "__version__", "of unknown version"))

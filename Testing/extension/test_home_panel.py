@@ -216,9 +216,7 @@ def test_what_was_installed_is_uninstalled_by_a_button(home: SimpleNamespace, mo
     assert not home.ui.uninstallButton.enabled
 
 
-def test_the_environment_of_deepdrr_is_made_cancelled_and_removed(
-    home: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_of_deepdrr_is_made_cancelled_and_removed(home: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     ui, job = home.ui, FakeCommand("making an environment with python3.12 ...")
     monkeypatch.setattr(home.widget.logic, "installDeepDrr", Mock(return_value=job))
     home.check.done = True
@@ -269,9 +267,7 @@ def fake_load(home: SimpleNamespace, scene: Any, between: Callable[[], None] = l
     return load
 
 
-def test_a_sample_is_loaded_with_progress_and_given_to_simulate(
-    home: SimpleNamespace, scene: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sample_is_loaded_with_progress_and_given_to_simulate(home: SimpleNamespace, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from SyntheXSimulateLib.logic import SyntheXSimulateLogic
 
     ui, seen = home.ui, []
