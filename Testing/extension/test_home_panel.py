@@ -418,6 +418,7 @@ class Installed:
         spec = PathFinder.find_spec(name, path, target)
         pip = spec is not None and SITE in Path(spec.origin or "").parents and not name.startswith(ALLOWED)
         return None if pip else spec
+    find_distributions = staticmethod(PathFinder.find_distributions)
 sys.meta_path = [finder for finder in sys.meta_path if finder.__module__.startswith("_frozen")]
 sys.meta_path[sys.meta_path.index(PathFinder)] = Installed()
 from importlib import metadata

@@ -55,12 +55,8 @@ def imported(path: Path, names: str) -> list[str]:
 
 
 def test_the_logics_import_neither_qt_nor_the_scripted_module_classes() -> None:
-    panels = {
-        "widget.py",
-        "installation_panel.py",
-        "generate_panel.py",
-        "parameters.py",
-    }  # of Slicer's application, imported by the module file alone
+    # Of Slicer's application, imported by the module file alone.
+    panels = {"widget.py", "installation_panel.py", "generate_panel.py", "parameters.py"}
     files = [path for path in ROOT.glob("SyntheX*/SyntheX?*Lib/*.py") if path.name not in panels]
     assert len(files) >= 8
     assert {path.name: lines for path in files if (lines := imported(path, r"qt|ctk|slicer\.ScriptedLoadableModule"))} == {}
