@@ -33,6 +33,7 @@ class LibraryCommand:
         library = str(Path(SyntheXLib.__file__).resolve().parents[1])
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (library, environment.get("PYTHONPATH"))))
+        options = {"creationflags": 0x08000000} if sys.platform == "win32" else {}  # without a console window
         with (self._folder / "output").open("wb") as output, (self._folder / "errors").open("wb") as errors:
             self._process = process_tree.start(
                 [shutil.which("PythonSlicer") or sys.executable, "-m", "SyntheXLib.cli", *arguments],
@@ -40,6 +41,7 @@ class LibraryCommand:
                 stdout=output,
                 stderr=errors,
                 env=environment,
+                **options,
             )
 
     def finished(self) -> bool:

@@ -130,7 +130,9 @@ def base_python() -> Path:
         When there is none.
     """
     own = Path(sys.executable)
-    if _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1] and "slicer" not in own.name.lower():  # Slicer's makes no environments
+    # Slicer's makes no environments; it is called PythonSlicer, or python-real where that started it.
+    slicers = "slicer" in own.name.lower() or "SLICER_HOME" in os.environ
+    if _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1] and not slicers:
         return own
     for minor in range(_PYTHONS[1][1], _PYTHONS[0][1] - 1, -1):
         found = shutil.which(f"python3.{minor}")
