@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import SyntheXLib
@@ -79,7 +80,10 @@ class LibraryCommand:
                 os.killpg(self._process.pid, signal.SIGTERM)  # which `synthex` takes like Ctrl-C
 
     def close(self) -> None:
-        """End it at once, if it still runs, and forget what it printed."""
+        """End it, if it still runs, and forget what it printed."""
+        self.cancel()  # first: what it started in a group of its own it ends itself
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GRACE_S)
         process_tree.end(self._process)
         shutil.rmtree(self._folder, ignore_errors=True)
 

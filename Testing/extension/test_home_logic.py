@@ -168,7 +168,8 @@ def test_a_command_of_the_library_runs_in_a_child_process(tmp_path: Path, monkey
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there nothing can be asked to tidy up: the next install does")
-def test_a_cancelled_command_tidies_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_a_cancelled_or_closed_command_tidies_up(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of DeepDRR, of which a first part is there when it is cancelled."""
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
@@ -184,7 +185,7 @@ def test_a_cancelled_command_tidies_up(tmp_path: Path, monkeypatch: pytest.Monke
         assert not command.finished() and time.monotonic() < until, command.message()
         time.sleep(0.05)
     assert command.message().startswith("making an environment with")
-    command.cancel()
+    getattr(command, how)()
     ended(command)
     assert (command.status, command.cancelled) == (130, True)
     assert not part.exists()
