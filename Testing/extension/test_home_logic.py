@@ -173,7 +173,10 @@ def test_a_cancelled_or_closed_command_tidies_up(how: str, tmp_path: Path, monke
     """The environment of DeepDRR, of which a first part is there when it is cancelled."""
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
-    for name, text in (("nvidia-smi", "echo 'CUDA Version: 12.4'"), ("python3.12", "sleep 100")):  # the latter for Python 3.13
+    for name, text in (
+        ("nvidia-smi", "echo 'CUDA Version: 12.4'"),
+        ("python3.12", 'mkdir -p "$4"; touch "$4/pyvenv.cfg"; sleep 100'),
+    ):  # the latter for 3.13
         (bin_folder / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
         (bin_folder / name).chmod(0o755)
     monkeypatch.setenv("SYNTHEX_CACHE", str(tmp_path / "cache"))
@@ -181,7 +184,7 @@ def test_a_cancelled_or_closed_command_tidies_up(how: str, tmp_path: Path, monke
     command = SyntheXLogic().installDeepDrr()
     part = tmp_path / "cache" / "deepdrr" / ".environment.part"
     until = time.monotonic() + 60
-    while not (part / "install.log").exists():
+    while not (part / "python" / "pyvenv.cfg").exists():  # its child is at work
         assert not command.finished() and time.monotonic() < until, command.message()
         time.sleep(0.05)
     assert command.message().startswith("making an environment with")

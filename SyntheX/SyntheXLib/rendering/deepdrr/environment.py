@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,8 +209,17 @@ def install(say: Callable[[str], None] = print) -> None:
             raise
         finally:
             for leftover in (part, old):
-                shutil.rmtree(leftover, ignore_errors=True)
+                _remove(leftover)
     forget_test(_python_in(folder))
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, into which a process that is being killed may still put its last file."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def _python_in(folder: Path) -> Path:
