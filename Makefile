@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 READY_TEST := $(VENV)/.ready-test
 SYNTHEX := $(BIN)/synthex
 
-.PHONY: help setup demo batch test test-all lint bench clean
+.PHONY: help setup demo batch test test-all lint bench bench-simulation clean
 
 help:
 	@echo "make demo      sample CT -> simulated X-rays -> trained network -> report, in under 15 minutes on 2 cores"
@@ -18,6 +18,7 @@ help:
 	@echo "make test      lint, types and all tests but the slow ones"
 	@echo "make test-all  the slow tests too"
 	@echo "make bench     speed beside the peers (in an environment of its own, 3.5 GB); QUICK=1: beside RTK alone"
+	@echo "make bench-simulation  images a second of a data set, and where the time goes"
 	@echo "make setup     only the environment ($(VENV))"
 	@echo "make clean     remove the environment and build/"
 
@@ -77,6 +78,9 @@ $(VENV)-bench/.ready: pyproject.toml $(BENCH)/requirements.txt $(BENCH)/requirem
 
 bench: $(VENV)-bench/.ready
 	$(VENV)-bench/bin/python $(BENCH)/bench_renderer.py $(if $(QUICK),--quick)
+
+bench-simulation: $(READY)
+	$(BIN)/python $(BENCH)/bench_simulation.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-bench build

@@ -81,7 +81,6 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from SyntheXLib.datasets.format import HEADER_FILE
-    from SyntheXLib.scene.case_files import load_specimen
     from SyntheXLib.simulation.job import ShardJob
     from SyntheXLib.simulation.local import run_local
     from SyntheXLib.simulation.view import ViewSettings
@@ -109,12 +108,8 @@ def run(options: argparse.Namespace) -> int:
     if options.material_network:
         cases = with_material_maps(cases, task, options.material_network, options.out / "materials")
     job = ShardJob(options.out, task, cases, settings, options.seed, options.count, options.shard_size, options.renderer)
-    # Loading checks the cases before any process starts, and tells what is odd about them once.
-    for case in cases:
-        for warning in load_specimen(case, task).warnings:
-            print(f"note: {warning}")
     with progress_bar("simulate", "images") as progress:
-        result = run_local(job, options.workers, progress)
+        result = run_local(job, options.workers, progress, on_warning=lambda warning: print(f"note: {warning}"))
     print(f"{options.out}: {result.rendered} images rendered in {result.seconds:.1f} s, {result.reused} were there before.")
     if not result.complete:
         print("Another process is making the rest; the data set is complete when it has finished.")
