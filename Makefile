@@ -10,13 +10,14 @@ READY := $(VENV)/.ready
 READY_TEST := $(VENV)/.ready-test
 SYNTHEX := $(BIN)/synthex
 
-.PHONY: help setup demo batch test test-all lint bench bench-simulation clean
+.PHONY: help setup demo batch test test-all lint test-cluster bench bench-simulation clean
 
 help:
 	@echo "make demo      sample CT -> simulated X-rays -> trained network -> report, in under 15 minutes on 2 cores"
 	@echo "make batch     the scripts of Docs/batch on slicer-core: simulate 50, train small, infer; equal to the command line's"
 	@echo "make test      lint, types and all tests but the slow ones"
 	@echo "make test-all  the slow tests too"
+	@echo "make test-cluster  data sets on a real Slurm that is started here; skipped where slurm-wlm is not installed"
 	@echo "make bench     speed beside the peers (in an environment of its own, 3.5 GB); QUICK=1: beside RTK alone"
 	@echo "make bench-simulation  images a second of a data set, and where the time goes"
 	@echo "make setup     only the environment ($(VENV))"
@@ -33,7 +34,7 @@ $(READY): pyproject.toml
 
 # The logics of the modules are tested on slicer-core, Slicer's MRML without its window; Warp's kernels on its CPU; transport with numba.
 $(READY_TEST): $(READY)
-	$(BIN)/python -m pip install --quiet --editable ".[mrml,gpu,mc]"
+	$(BIN)/python -m pip install --quiet --editable ".[mrml,gpu,mc,cluster]"
 	@touch $@
 
 # The same commands as in the README; each goes on where it was stopped.
@@ -65,6 +66,10 @@ test: lint $(READY_TEST)
 
 test-all: lint $(READY_TEST)
 	$(BIN)/pytest -m "slow or not slow"
+
+# The reasons of what is skipped are printed (-rs).
+test-cluster: $(READY_TEST)
+	$(BIN)/pytest -rs -m "slow or not slow" Testing/library/test_slurm.py
 
 # Peers are large and want other versions, so they have an environment of their own.
 BENCH := Testing/benchmarks

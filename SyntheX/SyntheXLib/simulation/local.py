@@ -56,6 +56,7 @@ def run_local(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     on_warning: Callable[[str], None] | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> SimulationResult:
     """Make all shards that are not there yet.
 
@@ -72,6 +73,9 @@ def run_local(
         Asked often; once true, running shards are given up and nothing of them is left.
     on_warning
         Called with what is odd about the cases, a sentence each, before the first image.
+    part
+        (number, parts) of this run among several that fill the folder together: it begins with its part of the shards and goes on with
+        those that nobody is at.
 
     Raises
     ------
@@ -84,6 +88,9 @@ def run_local(
     header = job.header()
     todo = [shard for shard in range(job.shard_count) if not shard_is_valid(job.folder, shard)]
     reused = job.count - sum(len(job.shard_range(shard)) for shard in todo)
+    number, parts = part
+    first = len(todo) * number // parts
+    todo = todo[first:] + todo[:first]
     workers = min(workers or (1 if job.renderer == "deepdrr" else available_cores()), max(len(todo), 1))
     check_space(job, job.count - reused)
     if not todo:
