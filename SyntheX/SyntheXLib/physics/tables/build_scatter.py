@@ -8,8 +8,9 @@ scatter.csv
     over all thicknesses (residual at most 1.1 %).
 
 What a field scatters to its middle is the part of the kernel that lies within the field. So the Gaussians are fitted to the scatter within
-squares of 10 to 1500 mm, by their relative errors (largest: 5.5 % at 20 mm, 2.8 % from 40 mm on). The narrow one is the forward peak: Rayleigh scattering and little deflected
-Compton scattering, a few per cent of the energy, but half of what a field of 50 mm scatters to its middle.
+squares of 10 to 1500 mm, by their relative errors (largest: 5.5 % at 20 mm, 2.8 % from 40 mm on). The narrow one is the forward peak:
+Rayleigh scattering and little deflected Compton scattering, a few per cent of the energy, but half of what a field of 50 mm scatters to
+its middle.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ FIT_HALF_SIDES_MM = np.array([5, 7.5, 10, 12.5, 15, 20, 25, 30, 40, 50, 60, 75, 
 CHUNK, SCATTERED = 250_000, 400_000  # photons of a chunk; scattered ones to be detected, at a gap of 50 mm
 
 COLUMNS = (
-    "kvp", "gap_mm", "thickness_mm", "primary", "scatter", "weight1", "weight2", "weight3", "sigma1_mm", "sigma2_mm", "sigma3_mm", "mean_kev",
-    "yield_a", "yield_alpha", "yield_beta",
+    "kvp", "gap_mm", "thickness_mm", "primary", "scatter", "weight1", "weight2", "weight3", "sigma1_mm", "sigma2_mm", "sigma3_mm",
+    "mean_kev", "yield_a", "yield_alpha", "yield_beta",
 )  # fmt: skip
 
 
