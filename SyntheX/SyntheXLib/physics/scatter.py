@@ -21,7 +21,8 @@ from SyntheXLib.physics.spectrum import Spectrum, tube_spectrum
 
 # Side of a cell of the grid on which scatter is computed, mm on the detector; the narrowest kernel of the table has a sigma of 5.5 mm.
 _CELL_MM = 5.0
-_LEAST_TRANSMISSION = 1e-12
+# What transmission counts as none.
+LEAST_TRANSMISSION = 1e-12
 # The table's beams: mm of aluminium by kV.
 _TABLE_FILTRATION = {60.0: 3.5, 90.0: 4.0, 120.0: 4.3}
 
@@ -53,12 +54,12 @@ class Kernels:
     def emitted(self, transmission: np.ndarray) -> np.ndarray:
         """Scattered energy that reaches the detector, per incident energy, where the primary transmission is (...)."""
         scale, alpha, beta = self.emission
-        clear = np.clip(transmission, _LEAST_TRANSMISSION, 1.0)
+        clear = np.clip(transmission, LEAST_TRANSMISSION, 1.0)
         return scale * clear**alpha * (-np.log(clear)) ** beta
 
     def memberships(self, transmission: np.ndarray) -> np.ndarray:
         """(K, ...) shares of the slabs' kernels where the primary transmission is (...): linear in -ln T, the outermost beyond."""
-        depth = -np.log(np.clip(transmission, _LEAST_TRANSMISSION, 1.0))
+        depth = -np.log(np.clip(transmission, LEAST_TRANSMISSION, 1.0))
         return np.stack([np.interp(depth, self.log_attenuation, row) for row in np.eye(len(self.log_attenuation))])
 
 
@@ -163,7 +164,7 @@ class AntiScatterGrid:
             )
 
 
-class _Axis:
+class ScatterAxis:
     """Cells and pixels along one axis of the detector, mm from the central ray."""
 
     def __init__(self, pixels_mm: np.ndarray, spacing_mm: float, field_mm: float) -> None:
@@ -228,7 +229,7 @@ def scatter_signal(
     """
     if min(transmission.shape) < 2:
         raise SyntheXError(f"Scatter needs a view of at least 2 x 2 pixels, found {transmission.shape[0]} x {transmission.shape[1]}.")
-    column, row = (_Axis(pixels, float(pixels[1] - pixels[0]), field_mm) for pixels in (x_mm, y_mm))
+    column, row = (ScatterAxis(pixels, float(pixels[1] - pixels[0]), field_mm) for pixels in (x_mm, y_mm))
 
     def coarse(image: np.ndarray) -> np.ndarray:
         sums = np.add.reduceat(np.add.reduceat(image, row.first[:-1], axis=0), column.first[:-1], axis=1)
