@@ -8,15 +8,17 @@ OUT ?= build/demo
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TEST := $(VENV)/.ready-test
+READY_GUI := $(VENV)/.ready-gui
 SYNTHEX := $(BIN)/synthex
 
-.PHONY: help setup demo batch test test-all lint bench clean
+.PHONY: help setup demo batch test test-all test-gui lint bench clean
 
 help:
 	@echo "make demo      sample CT -> simulated X-rays -> trained network -> report, in under 15 minutes on 2 cores"
 	@echo "make batch     the scripts of Docs/batch on slicer-core: simulate 50, train small, infer; equal to the command line's"
 	@echo "make test      lint, types and all tests but the slow ones"
 	@echo "make test-all  the slow tests too"
+	@echo "make test-gui  panels of the installed extension; SLICER_PYTHON_DIR names Base/Python/slicer of a checkout of Slicer/Slicer"
 	@echo "make bench     speed beside the peers (in an environment of its own, 3.5 GB); QUICK=1: beside RTK alone"
 	@echo "make setup     only the environment ($(VENV))"
 	@echo "make clean     remove the environment and build/"
@@ -64,6 +66,18 @@ test: lint $(READY_TEST)
 
 test-all: lint $(READY_TEST)
 	$(BIN)/pytest -m "slow or not slow"
+
+# PySide6 stands for Slicer's Qt; 6.12.0 crashes Python 3.11.
+$(READY_GUI): $(READY_TEST)
+	$(BIN)/python -m pip install --quiet "PySide6-Essentials>=6.8,!=6.12.0"
+	@touch $@
+
+# The extension is built and installed first (cmake), and the panels are loaded from there. With SLICER_SOURCE_DIR and CTK_SOURCE_DIR, checkouts
+# of Slicer/Slicer and commontk/CTK, that is done with Slicer's own macros, and CTest runs the modules' own tests. Pictures go to $(SHOTS).
+SHOTS ?= build/screenshots
+test-gui: $(READY_GUI)
+	SYNTHEX_INSTALLED=1 SYNTHEX_SCREENSHOTS="$(abspath $(SHOTS))" QT_QPA_PLATFORM=offscreen \
+	$(BIN)/pytest -rs -m "slow or not slow" Testing/extension/test_cmake.py $(wildcard Testing/extension/test_*panel*.py)
 
 # Peers are large and want other versions, so they have an environment of their own.
 BENCH := Testing/benchmarks

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("SyntheX", "SyntheXSimulate", "SyntheXTrain", "SyntheXInfer")
 STUB, MACROS = (Path(__file__).with_name(name) for name in ("slicer_stub", "slicer_macros"))
+LAUNCHER = Path(__file__).with_name("standin") / "launcher.py"
 SCRIPTED_MODULES = Path("lib/Slicer-5.12/qt-scripted-modules")
 AVAILABLE = bool(shutil.which("cmake") and (shutil.which("cc") or os.name == "nt"))
 
@@ -51,16 +52,19 @@ def macro_definitions() -> list[str]:
     ------
     LookupError
         With a sentence that says which is not given.
+    FileNotFoundError
+        When one that is given is no such checkout.
     """
-    checkouts = {"SLICER_SOURCE_DIR": "CMake/SlicerMacroBuildScriptedModule.cmake", "CTK_SOURCE_DIR": "CMake/ctkMacroCompilePythonScript.cmake"}
+    checkouts = {"SLICER_SOURCE_DIR": "SlicerMacroBuildScriptedModule.cmake", "CTK_SOURCE_DIR": "ctkMacroCompilePythonScript.cmake"}
+    definitions = [f"-DPYTHON_EXECUTABLE={sys.executable}", f"-DSLICER_LAUNCHER={sys.executable};{LAUNCHER}"]
     for name, file in checkouts.items():
         folder = os.environ.get(name)
         if not folder:
             raise LookupError(f"{name} is not set: give checkouts of Slicer/Slicer and commontk/CTK to build with Slicer's own macros")
-        if not Path(folder, file).is_file():
-            raise FileNotFoundError(f"{name} is {folder}, which holds no {file}")
-    launcher = f"{sys.executable};{Path(__file__).with_name('standin') / 'launcher.py'}"
-    return [f"-D{name}={os.environ[name]}" for name in checkouts] + [f"-DPYTHON_EXECUTABLE={sys.executable}", f"-DSLICER_LAUNCHER={launcher}"]
+        if not Path(folder, "CMake", file).is_file():
+            raise FileNotFoundError(f"{name} is {folder}, which holds no CMake/{file}")
+        definitions.append(f"-D{name}={folder}")
+    return definitions
 
 
 def path_environment(folder: Path) -> dict[str, str]:

@@ -10,9 +10,7 @@ import cmake_build
 import pytest
 from cmake_build import MACROS, MODULES, ROOT, SCRIPTED_MODULES
 
-pytestmark = pytest.mark.skipif(
-    not cmake_build.AVAILABLE, reason="cmake or a C compiler (which project() looks for) is not installed"
-)
+pytestmark = pytest.mark.skipif(not cmake_build.AVAILABLE, reason="cmake or a C compiler (which project() looks for) is not installed")
 
 
 @pytest.fixture
@@ -149,3 +147,13 @@ def test_two_modules_with_a_file_of_one_name_stop_the_configure(source: Path) ->
     done = configure(source)
     assert done.returncode != 0
     assert "SyntheXTrainLib/logic.py is also a file of SyntheXTrain" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_modules_tests_pass_in_the_build_as_ctest_runs_them(source: Path, macro_definitions: list[str], slicer_gui: object) -> None:
+    cmake_build.install(source, source.parent, *macro_definitions, slicer=MACROS)
+    environment = cmake_build.path_environment(source.parent / "build" / SCRIPTED_MODULES)
+    command = ["ctest", "--output-on-failure"]
+    done = subprocess.run(command, cwd=source.parent / "build", capture_output=True, text=True, encoding="utf-8", env=environment)
+    assert done.returncode == 0, done.stdout
+    assert "100% tests passed, 0 tests failed out of 9" in done.stdout

@@ -11,16 +11,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("SyntheX", "SyntheXSimulate", "SyntheXTrain", "SyntheXInfer")
-
-
-@pytest.fixture
-def load(slicer_gui: ModuleType, scene: Any) -> Any:
-    """Load a module by name: (Python module, widget, panel)."""
-    from standin.application import load_module
-
-    return lambda name: load_module(ROOT / name / f"{name}.py")
 
 
 def picture(panel: Any, name: str) -> None:
@@ -43,7 +34,7 @@ def test_the_panel_is_set_up_and_fits_a_column_of_400_pixels(load: Any, name: st
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_tests_in_the_module_file_pass(load: Any, name: str) -> None:
+def test_the_modules_own_tests_pass(load: Any, name: str) -> None:
     module, _, _ = load(name)
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(module, f"{name}Test"))
     result = unittest.TestResult()

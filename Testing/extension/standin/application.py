@@ -27,7 +27,36 @@ class ModuleManager(QtCore.QObject):
     moduleAboutToBeUnloaded = QtCore.Signal(str)
 
 
-class App(QtCore.QObject):
+class ScriptedModule(types.SimpleNamespace):
+    """What Slicer keeps of a scripted module in `slicer.modules`, and hands to its class as ``parent``."""
+
+    scene: Any = None
+
+    def logic(self) -> Any:
+        """None: a scripted module makes its logic itself."""
+        return None
+
+    def widgetRepresentation(self) -> Any:
+        """The panel, made at the first call."""
+        if not hasattr(self, "panel"):
+            self.panel: Any = widgets.qMRMLWidget()
+            self.panel.setLayout(QtWidgets.QVBoxLayout())
+            self.panel.setMRMLScene(slicer.mrmlScene)
+            self.panel.isEntered = True
+            self.widget = getattr(self.python, self.name + "Widget")(self.panel)
+            self.widget.setup()
+        return self.panel
+
+    def setMRMLScene(self, scene: Any) -> None:
+        """Keep the scene; scripted modules ask `slicer.mrmlScene`."""
+        self.scene = scene
+
+    def mrmlScene(self) -> Any:
+        """The scene."""
+        return self.scene
+
+
+class qSlicerApplication(QtCore.QObject):
     """The part of `slicer.app` that scripted modules use."""
 
     startupCompleted = QtCore.Signal()
@@ -35,6 +64,7 @@ class App(QtCore.QObject):
     def __init__(self) -> None:
         super().__init__()
         self._manager = ModuleManager()
+        self._settings = widgets.ctkSettings()
 
     def moduleManager(self) -> ModuleManager:
         """The module manager."""
@@ -47,6 +77,14 @@ class App(QtCore.QObject):
     def testingEnabled(self) -> bool:
         """Messages are logged, not shown."""
         return True
+
+    def commandOptions(self) -> types.SimpleNamespace:
+        """Started without a main window."""
+        return types.SimpleNamespace(noMainWindow=True)
+
+    def settings(self) -> Any:
+        """Settings that nothing is written to."""
+        return self._settings
 
     def layoutManager(self) -> None:
         """There is none without a main window."""
@@ -64,10 +102,30 @@ class App(QtCore.QObject):
 
 def start(scene: Any) -> None:
     """Provide `slicer.app` and Slicer's own Python files, which the folder SLICER_PYTHON_DIR holds."""
-    if not isinstance(getattr(slicer, "app", None), App):
-        slicer.app = App()
+    if not isinstance(getattr(slicer, "app", None), qSlicerApplication):
+        slicer.app = qSlicerApplication()
         slicer.__path__.append(os.environ["SLICER_PYTHON_DIR"])
     slicer.mrmlScene = scene
+
+
+def register_module(path: Path) -> ScriptedModule:
+    """Make a scripted module known in `slicer.modules`, its panel not yet made.
+
+    Raises
+    ------
+    RuntimeError
+        When Python finds another file of that name before it.
+    """
+    name = path.stem
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    parent = ScriptedModule(path=str(path), name=name)
+    setattr(slicer.modules, name.lower(), parent)
+    parent.python = importlib.import_module(name)
+    if not Path(str(parent.python.__file__)).samefile(path):
+        raise RuntimeError(f"Module {name}: expected {path}, found {parent.python.__file__}")
+    parent.instance = getattr(parent.python, name)(parent)
+    return parent
 
 
 def load_module(path: Path) -> tuple[types.ModuleType, Any, Any]:
@@ -78,17 +136,6 @@ def load_module(path: Path) -> tuple[types.ModuleType, Any, Any]:
     tuple
         The Python module, its widget after `setup`, and the Qt widget that holds the panel.
     """
-    name = path.stem
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    parent = types.SimpleNamespace(path=str(path), name=name)
-    setattr(slicer.modules, name.lower(), parent)
-    module = importlib.import_module(name)
-    parent.instance = getattr(module, name)(parent)
-    panel: Any = widgets.qMRMLWidget()
-    panel.setLayout(QtWidgets.QVBoxLayout())
-    panel.setMRMLScene(slicer.mrmlScene)
-    panel.isEntered = True
-    widget = getattr(module, name + "Widget")(panel)
-    widget.setup()
-    return module, widget, panel
+    module = register_module(path)
+    panel = module.widgetRepresentation()
+    return module.python, module.widget, panel

@@ -27,6 +27,13 @@ def _of_spin(kind: Any, name: str) -> Any:
     return QtCore.Property(kind, lambda self: get_property(self._spin, name), lambda self, value: set_property(self._spin, name, value))
 
 
+class ctkSettings(QtCore.QSettings):
+    """The application's settings; of this process alone."""
+
+    def __init__(self) -> None:
+        super().__init__("", QtCore.QSettings.Format.IniFormat)
+
+
 class ctkCollapsibleButton(QtWidgets.QWidget):
     """A titled section."""
 
@@ -211,7 +218,7 @@ class qMRMLTableView(QtWidgets.QTableWidget):
                 self.setItem(row, column, QtWidgets.QTableWidgetItem(table.GetValue(row, column).ToString()))
 
 
-CTK: dict[str, type] = {cls.__name__: cls for cls in (ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit)}
+CTK: dict[str, type] = {cls.__name__: cls for cls in (ctkSettings, ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit)}
 QMRML: dict[str, type] = {cls.__name__: cls for cls in (qMRMLWidget, qMRMLNodeComboBox, qMRMLTableView)}
 # Classes that no panel here uses, but that Slicer's parameter node wrapper compares with; the loader makes none.
 _UNUSED_CTK = (
