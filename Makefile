@@ -72,12 +72,12 @@ $(READY_GUI): $(READY_TEST)
 	$(BIN)/python -m pip install --quiet "PySide6-Essentials>=6.8,!=6.12.0"
 	@touch $@
 
-# The extension is built and installed first (cmake), and the panels are loaded from there. With SLICER_SOURCE_DIR and CTK_SOURCE_DIR, checkouts
-# of Slicer/Slicer and commontk/CTK, that is done with Slicer's own macros, and CTest runs the modules' own tests. Pictures go to $(SHOTS).
+# The extension is built and installed first (cmake); panels and logics are loaded from there. With SLICER_SOURCE_DIR and CTK_SOURCE_DIR,
+# checkouts of Slicer/Slicer and commontk/CTK, Slicer's own macros do that, and CTest runs the modules' own tests. Pictures go to $(SHOTS).
 SHOTS ?= build/screenshots
 test-gui: $(READY_GUI)
 	SYNTHEX_INSTALLED=1 SYNTHEX_SCREENSHOTS="$(abspath $(SHOTS))" QT_QPA_PLATFORM=offscreen \
-	$(BIN)/pytest -rs -m "slow or not slow" Testing/extension/test_cmake.py $(wildcard Testing/extension/test_*panel*.py)
+	$(BIN)/pytest -rs Testing/extension
 
 # Peers are large and want other versions, so they have an environment of their own.
 BENCH := Testing/benchmarks

@@ -5,9 +5,10 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest, ScriptedLoadableModuleWidget
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleWidget
 
 from SyntheXHomeLib.logic import SyntheXLogic
+from SyntheXHomeLib.self_test import SyntheXTest
 
 __all__ = ["SyntheX", "SyntheXLogic", "SyntheXTest", "SyntheXWidget"]
 
@@ -66,13 +67,3 @@ class SyntheXWidget(ScriptedLoadableModuleWidget):
         with slicer.util.tryWithErrorDisplay(_("The downloads could not be removed."), waitCursor=True):
             freed = self.logic.removeSamples()
             self.ui.statusLabel.text = _("Downloads removed: {size} MB.").format(size=f"{freed / 1e6:.1f}")
-
-
-class SyntheXTest(ScriptedLoadableModuleTest):
-    """Runs from Reload and Test, and as a test of the build."""
-
-    def test_installed_names_every_package_and_its_version(self) -> None:
-        """Numpy-only, so it holds before anything is installed."""
-        installed = SyntheXLogic().installed()
-        self.assertIn("torch", installed)
-        self.assertTrue(all(version is None or version[0].isdigit() for version in installed.values()))

@@ -8,11 +8,12 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest, ScriptedLoadableModuleWidget
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleWidget
 
 from SyntheXHomeLib.panels import enable, needs
 from SyntheXTrainLib.curves import TrainingCurves, make_curves
 from SyntheXTrainLib.logic import SyntheXTrainLogic, TrainingState
+from SyntheXTrainLib.self_test import SyntheXTrainTest
 from SyntheXTrainLib.texts import stateText
 
 __all__ = ["SyntheXTrain", "SyntheXTrainLogic", "SyntheXTrainTest", "SyntheXTrainWidget"]
@@ -136,12 +137,3 @@ class SyntheXTrainWidget(ScriptedLoadableModuleWidget):
     def onCopy(self) -> None:
         """Put the command on the clipboard."""
         qt.QApplication.clipboard().setText(self.ui.commandText.plainText)
-
-
-class SyntheXTrainTest(ScriptedLoadableModuleTest):
-    """Runs from Reload and Test, and as a test of the build."""
-
-    def test_the_command_runs_the_library_with_the_options(self) -> None:
-        """Needs no package."""
-        command = SyntheXTrainLogic().trainingCommand({"datasets": ["a b"], "out": "run", "learning_rate": 0.1, "validation": None})
-        self.assertEqual(command[1:], ["-m", "SyntheXLib.cli", "train", "a b", "--out", "run", "--learning-rate", "0.1"])

@@ -149,7 +149,6 @@ def test_two_modules_with_a_file_of_one_name_stop_the_configure(source: Path) ->
     assert "SyntheXTrainLib/logic.py is also a file of SyntheXTrain" in done.stderr
 
 
-@pytest.mark.slow
 def test_the_modules_tests_pass_in_the_build_as_ctest_runs_them(source: Path, macro_definitions: list[str], slicer_gui: object) -> None:
     cmake_build.install(source, source.parent, *macro_definitions, slicer=MACROS)
     environment = cmake_build.path_environment(source.parent / "build" / SCRIPTED_MODULES)
