@@ -78,6 +78,7 @@ SHOTS ?= build/screenshots
 test-gui: $(READY_GUI)
 	SYNTHEX_INSTALLED=1 SYNTHEX_SCREENSHOTS="$(abspath $(SHOTS))" QT_QPA_PLATFORM=offscreen \
 	$(BIN)/pytest -rs Testing/extension
+	QT_QPA_PLATFORM=offscreen $(BIN)/pytest -rs -m slow Testing/extension/test_cmake.py
 
 # Peers are large and want other versions, so they have an environment of their own.
 BENCH := Testing/benchmarks

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +57,7 @@ def macro_definitions() -> list[str]:
         When one that is given is no such checkout.
     """
     checkouts = {"SLICER_SOURCE_DIR": "SlicerMacroBuildScriptedModule.cmake", "CTK_SOURCE_DIR": "ctkMacroCompilePythonScript.cmake"}
-    definitions = [f"-DPYTHON_EXECUTABLE={sys.executable}", f"-DSLICER_LAUNCHER={sys.executable};{LAUNCHER}"]
+    definitions = [f"-DPYTHON_EXECUTABLE={sys.executable}", f"-DSLICER_LAUNCHER={sys.executable};-S;{LAUNCHER}"]
     for name, file in checkouts.items():
         folder = os.environ.get(name)
         if not folder:
@@ -74,3 +75,14 @@ def path_environment(folder: Path) -> dict[str, str]:
     """
     site = [path for path in sys.path if path.endswith("site-packages")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *site])}
+
+
+def bare_environment(folder: Path, site: Path) -> dict[str, str]:
+    """As `path_environment`, with no package but what a fresh Slicer has and the stand-in needs: links in the new folder `site`."""
+    site.mkdir()
+    for name in ("numpy", "SimpleITK", "vtk", "pydicom", "slicer-core", "PySide6-Essentials", "shiboken6"):
+        distribution = metadata.distribution(name)
+        for part in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
+            if not (site / part).exists():
+                (site / part).symlink_to(str(distribution.locate_file(part)))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(site)])}

@@ -72,29 +72,32 @@ def scene(slicer_core: ModuleType) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def slicer_gui(slicer_core: ModuleType) -> ModuleType:
-    """The stand-in for Slicer's application (see `standin`)."""
+def slicer_gui(slicer_core: ModuleType) -> Iterator[ModuleType]:
+    """The stand-in for Slicer's application (see `standin`); modules come from the installed extension where there is one."""
     folder = os.environ.get("SLICER_PYTHON_DIR")
     if not folder:
         pytest.skip(_NOT_GIVEN)
     if not Path(folder, "ScriptedLoadableModule.py").is_file():
         pytest.fail(f"SLICER_PYTHON_DIR is {folder}, which holds no ScriptedLoadableModule.py")
-    pytest.importorskip("PySide6", reason="PySide6 is not installed (pip install 'PySide6-Essentials==6.11.*')")
+    pytest.importorskip("PySide6", reason="PySide6 is not installed (pip install 'PySide6-Essentials!=6.12.0')")
     from standin import application
 
+    application.installed = INSTALLED
     application.start(slicer_core.mrmlScene)
-    return slicer_core
+    yield slicer_core
+    if INSTALLED:
+        files = [
+            module.__file__ for name, module in sys.modules.items() if name.startswith("SyntheX") and getattr(module, "__file__", None)
+        ]
+        assert [file for file in files if not Path(str(file)).is_relative_to(INSTALLED)] == []
 
 
 @pytest.fixture
-def load(slicer_gui: ModuleType, scene: Any) -> Iterator[Callable[[str], tuple[ModuleType, Any, Any]]]:
-    """Load a module by name: (Python module, widget, panel); from the installed extension where there is one."""
+def load(slicer_gui: ModuleType, scene: Any) -> Callable[[str], tuple[ModuleType, Any, Any]]:
+    """Load a module by name: (Python module, widget, panel)."""
     from standin.application import load_module
 
-    yield lambda name: load_module((INSTALLED or cmake_build.ROOT / name) / f"{name}.py")
-    if INSTALLED:
-        files = [str(module.__file__) for name, module in sys.modules.items() if name.startswith("SyntheX") and hasattr(module, "__file__")]
-        assert [file for file in files if not Path(file).is_relative_to(INSTALLED)] == []
+    return lambda name: load_module(cmake_build.ROOT / name / f"{name}.py")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,10 @@ for _name, _class in {**widgets.QMRML, **widgets.UNUSED_QMRML}.items():
     setattr(slicer, _name, _class)
 
 
+# Folder of the installed extension, from which modules are then taken instead of from the sources.
+installed: Path | None = None
+
+
 class ModuleManager(QtCore.QObject):
     """What a module widget connects to."""
 
@@ -64,7 +68,7 @@ class qSlicerApplication(QtCore.QObject):
     def __init__(self) -> None:
         super().__init__()
         self._manager = ModuleManager()
-        self._settings = widgets.ctkSettings()
+        self._applicationSettings = widgets.ctkSettings()
 
     def moduleManager(self) -> ModuleManager:
         """The module manager."""
@@ -84,7 +88,7 @@ class qSlicerApplication(QtCore.QObject):
 
     def settings(self) -> Any:
         """Settings that nothing is written to."""
-        return self._settings
+        return self._applicationSettings
 
     def layoutManager(self) -> None:
         """There is none without a main window."""
@@ -111,12 +115,17 @@ def start(scene: Any) -> None:
 def register_module(path: Path) -> ScriptedModule:
     """Make a scripted module known in `slicer.modules`, its panel not yet made.
 
+    Parameters
+    ----------
+    path
+        The module's file in the sources; where the extension is `installed`, the file of that name there is taken.
+
     Raises
     ------
     RuntimeError
         When Python finds another file of that name before it.
     """
-    name = path.stem
+    name, path = path.stem, installed / path.name if installed else path
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     parent = ScriptedModule(path=str(path), name=name)

@@ -12,7 +12,7 @@ from pathlib import Path
 def main() -> int:
     """Load the modules and run the code."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    for switch in ("--no-splash", "--testing", "--no-main-window", "--disable-cli-modules"):
+    for switch in ("--no-splash", "--testing", "--no-main-window", "--ignore-slicerrc", "--disable-cli-modules"):
         parser.add_argument(switch, action="store_true")
     parser.add_argument("--additional-module-path", "--additional-module-paths", dest="folders", nargs="+", action="extend", default=[])
     parser.add_argument("--python-code", required=True)
