@@ -47,6 +47,7 @@ class SimulateParameters:
     workers: Annotated[int, WithinRange(0, 256)] = 0
     imageSize: Annotated[int, WithinRange(0, 4096)] = 0
     randomizeExposure: bool = False
+    browseLimit: Annotated[int, WithinRange(1, 5000)] = 200
     seed: Annotated[int, WithinRange(0, 1_000_000_000)] = 0
     # What was made, so that it is found again after the scene was loaded.
     xray: slicer.vtkMRMLScalarVolumeNode

@@ -47,6 +47,8 @@ class Results:
     def add(self, kind: str, path: Path | str = "") -> None:
         """Note that something was made, or made anew."""
         entry = f"{kind}|{path}"
+        if list(self._parameters.results[-1:]) == [entry]:
+            return
         self._parameters.results = [*(known for known in self._parameters.results if known != entry), entry]
 
     def last(self) -> Result | None:
@@ -85,7 +87,7 @@ class Results:
         found: list[Any] = []
         for name in NODES[kind]:
             value = getattr(self._parameters, name)
-            found += value if isinstance(value, Iterable) else [value]
+            found.extend(value if isinstance(value, Iterable) else [value])
         return [node for node in found if node is not None and node.GetScene() is not None]
 
 
