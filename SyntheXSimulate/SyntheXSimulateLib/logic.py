@@ -16,9 +16,11 @@ from SyntheXLib.tasks.task import PoseSettings, Task, load_task, task_files
 from SyntheXSimulateLib.c_arm_display import CArmDisplay, lookAsSource, poseOfCamera, showPoseCloud
 from SyntheXSimulateLib.export import exportXray
 from SyntheXSimulateLib.generate import GenerateSettings, Generation, startGeneration
+from SyntheXSimulateLib.landmarks import estimateLandmarks, matchLandmarks
 from SyntheXSimulateLib.overlays import showLandmarks, showMasks
 from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview
-from SyntheXSimulateLib.structures import Match, isSegmentation, matchLandmarks, matchStructures, structureMasks
+from SyntheXSimulateLib.segment import SegmentRun, startSegmentation
+from SyntheXSimulateLib.structures import Match, isSegmentation, matchStructures, structureMasks
 
 # Tag of the node that keeps the panel's settings.
 _PARAMETERS = "SyntheXSimulate"
@@ -49,8 +51,17 @@ class SyntheXSimulateLogic:
         return matchStructures(labelsNode, load_task(taskName))
 
     def landmarkTable(self, markupsNode: Any | None, taskName: str) -> list[Match]:
-        """See `structures.matchLandmarks`."""
+        """See `landmarks.matchLandmarks`."""
         return matchLandmarks(markupsNode, load_task(taskName))
+
+    def segment(self, volumeNode: Any, taskName: str, model: str = "", fast: bool = False) -> SegmentRun:
+        """Start to make a segmentation of a CT; see `segment.startSegmentation`."""
+        return startSegmentation(volumeNode, load_task(taskName), model, fast)
+
+    def estimateLandmarks(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str) -> tuple[Any, list[str]]:
+        """Place the landmarks that are missing, as far as they follow from the bones; see `landmarks.estimateLandmarks`."""
+        specimen = self.specimen(volumeNode, labelsNode, None, taskName)
+        return estimateLandmarks(specimen, load_task(taskName), markupsNode)
 
     def specimen(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str) -> Specimen:
         """The case as the library takes it, in world coordinates: parent transforms are applied.

@@ -298,7 +298,10 @@ def test_an_old_totalsegmentator_is_refused(program, monkeypatch: pytest.MonkeyP
     path = told.with_name("bin") / "TotalSegmentator"
     path.write_text(path.read_text(encoding="utf-8").replace("2.4.0", "1.5.7"), encoding="utf-8")
     with pytest.raises(SyntheXError, match=r"expected version 2 or later, found 1\.5\.7"):
-        totalsegmentator.find_program()
+        totalsegmentator.require_version_2(totalsegmentator.find_program())
+    path.write_text(f"#!{sys.executable}\nraise SystemExit(1)\n", encoding="utf-8")
+    with pytest.raises(SyntheXError, match="does not tell its version"):
+        totalsegmentator.require_version_2(totalsegmentator.find_program())
 
 
 def test_the_made_label_map_is_a_case(hip_phantom: CaseFiles, tmp_path: Path, program) -> None:  # type: ignore[no-untyped-def]

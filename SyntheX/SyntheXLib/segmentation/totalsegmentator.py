@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -46,15 +45,14 @@ def find_program() -> Program:
     Raises
     ------
     SyntheXError
-        When there is none, or it is older than version 2, which numbers the structures in another way.
+        When there is none.
     """
     named = os.environ.get(VARIABLE)
     if named:
         if not shutil.which(named):
             raise SyntheXError(f"{VARIABLE} is '{named}': expected the path of the program TotalSegmentator, found no program there.")
-        return _checked(Program((named,), process_tree.foreign_environment()))
+        return Program((named,), process_tree.foreign_environment())
     if find_spec("totalsegmentator") is not None:
-        _require_2(metadata.version("TotalSegmentator"))
         return Program((sys.executable, "-m", "totalsegmentator.bin.TotalSegmentator"), os.environ)
     found = shutil.which("TotalSegmentator")
     if found is None:
@@ -62,7 +60,25 @@ def find_program() -> Program:
             "TotalSegmentator is not installed: run 'pip install TotalSegmentator' (in Slicer: install its extension), or have it in an "
             f"environment of its own and name its program in {VARIABLE}, or give a network of yours with --model."
         )
-    return _checked(Program((found,), process_tree.foreign_environment()))
+    return Program((found,), process_tree.foreign_environment())
+
+
+def require_version_2(program: Program) -> None:
+    """Ask a program for its version, which takes seconds.
+
+    Raises
+    ------
+    SyntheXError
+        When it is older than version 2, which numbers the structures in another way, or does not tell.
+    """
+    try:
+        told = subprocess.run([*program.command, "--version"], env=dict(program.environment), capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SyntheXError(f"TotalSegmentator ({program.command[0]}) does not tell its version: {error}.") from error
+    version = (told.stdout.split() or ["none"])[-1]
+    major = version.partition(".")[0]
+    if not major.isdigit() or int(major) < 2:
+        raise SyntheXError(f"TotalSegmentator: expected version 2 or later, found {version}: update it.")
 
 
 def total_names() -> dict[int, str]:
@@ -103,18 +119,20 @@ def segment_by_totalsegmentator(
     Raises
     ------
     SyntheXError
-        When the program is missing or fails, or the task has no structure that it knows. Whatever is raised, a Ctrl-C included, its whole
-        process tree is ended first.
+        When the program is missing, old or fails, or the task has no structure that it knows. Whatever is raised, a Ctrl-C included, its
+        whole process tree is ended first.
     """
     program, known = find_program(), total_names()
+    device_options = _device_options(device)
     names = {number: known[number] for structure in task.structures for number in structure.totalsegmentator if number in known}
     if not names:
         raise SyntheXError(f"Task '{task.name}': expected numbers of TotalSegmentator with its structures, found none.")
+    require_version_2(program)
     with tempfile.TemporaryDirectory(prefix="synthex-", ignore_cleanup_errors=True) as temporary:
         source, target = Path(temporary, "ct.nii.gz"), Path(temporary, "segmentation.nii.gz")
         sitk.WriteImage(ct, str(source))
         options = ["-i", str(source), "-o", str(target), "--ml", "--task", "total", "--roi_subset", *names.values()]
-        options += ["--fast"] * fast + _device_options(device)
+        options += ["--fast"] * fast + device_options
         last = _run(program, options, progress, say)
         if not target.exists():
             raise SyntheXError(f"TotalSegmentator ended without a result; its last line: {last or 'none'}.")
@@ -126,22 +144,6 @@ def segment_by_totalsegmentator(
     result = sitk.GetImageFromArray(labels)
     result.CopyInformation(ct)
     return result, names
-
-
-def _checked(program: Program) -> Program:
-    """A program from elsewhere, asked for its version."""
-    try:
-        told = subprocess.run([*program.command, "--version"], env=dict(program.environment), capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise SyntheXError(f"TotalSegmentator ({program.command[0]}) does not tell its version: {error}.") from error
-    _require_2(told.stdout.strip().split()[-1] if told.stdout.strip() else "none")
-    return program
-
-
-def _require_2(version: str) -> None:
-    major = version.partition(".")[0]
-    if not major.isdigit() or int(major) < 2:
-        raise SyntheXError(f"TotalSegmentator: expected version 2 or later, found {version}: update it.")
 
 
 def _device_options(device: str) -> list[str]:
