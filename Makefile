@@ -46,7 +46,7 @@ demo: $(READY)
 
 # The scripts run in Slicer too; here on slicer-core. The last step makes everything again with the command and compares.
 BATCH := build/batch
-batch: $(READY_MRML)
+batch: $(READY_TEST)
 	rm -rf $(BATCH)
 	$(BIN)/python Docs/batch/simulate.py --count 50 --image-size 128 --seed 1 --out $(BATCH)/data
 	$(BIN)/python Docs/batch/simulate.py --count 10 --image-size 128 --seed 2 --out $(BATCH)/held_out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,17 @@ from SyntheXLib.scene.case_files import itk_image, specimen_from_images
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.specimen import Specimen, make_specimen
 from SyntheXLib.tasks.task import PoseSettings, Task, load_task, task_files
+from SyntheXSimulateLib.browse import Browsed, browseDataset, browseSize
 from SyntheXSimulateLib.c_arm_display import CArmDisplay, lookAsSource, poseOfCamera, showPoseCloud
+from SyntheXSimulateLib.case_writer import CaseNodes
 from SyntheXSimulateLib.export import exportXray
 from SyntheXSimulateLib.generate import GenerateSettings, Generation, startGeneration
 from SyntheXSimulateLib.landmarks import estimateLandmarks, matchLandmarks
 from SyntheXSimulateLib.overlays import showLandmarks, showMasks
-from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview
-from SyntheXSimulateLib.segment import SegmentRun, startSegmentation
+from SyntheXSimulateLib.pose_histogram import PoseHistogram, makeHistogram
+from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview, defaultBeam
+from SyntheXSimulateLib.renderers import whyNot
+from SyntheXSimulateLib.segment import SegmentRun, startSegmentation, whyNoSegmentation
 from SyntheXSimulateLib.structures import Match, isSegmentation, matchStructures, structureMasks
 
 # Tag of the node that keeps the panel's settings.
@@ -33,9 +39,10 @@ class SyntheXSimulateLogic:
         """Tasks that come with SyntheX."""
         return list(task_files())
 
-    def task(self, name: str) -> Task:
-        """A task by name."""
-        return load_task(name)
+    def task(self, name: str, device: str = "") -> Task:
+        """A task by name, with another device than its own if one is named (see `scene.c_arm.load_device`)."""
+        task = load_task(name)
+        return replace(task, c_arm=replace(task.c_arm, device=device)) if device else task
 
     def distance(self, taskName: str) -> float:
         """Source to isocentre (mm) in the middle of the task's range."""
@@ -57,6 +64,10 @@ class SyntheXSimulateLogic:
     def segment(self, volumeNode: Any, taskName: str, model: str = "", fast: bool = False) -> SegmentRun:
         """Start to make a segmentation of a CT; see `segment.startSegmentation`."""
         return startSegmentation(volumeNode, load_task(taskName), model, fast)
+
+    def whyNoSegmentation(self, model: str | None) -> str:
+        """See `segment.whyNoSegmentation`."""
+        return whyNoSegmentation(model)
 
     def estimateLandmarks(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str) -> tuple[Any, list[str]]:
         """Place the landmarks that are missing, as far as they follow from the bones; see `landmarks.estimateLandmarks`."""
@@ -92,9 +103,17 @@ class SyntheXSimulateLogic:
         ct, labels = (itk_image(slicer.util.arrayFromVolume(node), ijkToWorld(node)) for node in (volumeNode, labelsNode))
         return specimen_from_images(name, ct, labels, labelNames(labelsNode), landmarks, task)
 
-    def preview(self, specimen: Specimen, taskName: str, beam: Beam | None = None, node: Any = None) -> XrayPreview:
+    def preview(self, specimen: Specimen, taskName: str, beam: Beam | None = None, node: Any = None, renderer: str = "auto") -> XrayPreview:
         """What renders view after view of a specimen into one node; see `XrayPreview`."""
-        return XrayPreview(specimen, load_task(taskName), beam or Beam(), node)
+        return XrayPreview(specimen, load_task(taskName), beam or Beam(), node, renderer)
+
+    def defaultBeam(self, device: str, level: str) -> Beam:
+        """See `preview.defaultBeam`."""
+        return defaultBeam(device, level)
+
+    def whyNotRenderer(self, renderer: str) -> str:
+        """See `renderers.whyNot`."""
+        return whyNot(renderer)
 
     def renderXray(
         self,
@@ -103,7 +122,7 @@ class SyntheXSimulateLogic:
         laoRaoDeg: float = 0.0,
         cranCaudDeg: float = 0.0,
         level: str = "realistic",
-        renderer: str = "own",
+        renderer: str = "auto",
     ) -> Any:
         """Render one view of a specimen with the task's C-arm into a new node.
 
@@ -135,16 +154,22 @@ class SyntheXSimulateLogic:
     def showMasks(self, preview: XrayPreview, node: Any | None = None) -> Any:
         """See `overlays.showMasks`; of the preview's last view."""
         assert preview.last is not None
-        return showMasks(preview.last, preview.task, node)
+        return showMasks(preview.last, preview.task, node, preview.specimen.name)
 
     def showLandmarks(self, preview: XrayPreview, node: Any | None = None) -> Any:
         """See `overlays.showLandmarks`; of the preview's last view."""
         assert preview.last is not None
-        return showLandmarks(preview.last, preview.specimen, preview.task, node)
+        return showLandmarks(preview.last, preview.scene, preview.task, node)
 
-    def showPoseCloud(self, preview: XrayPreview, count: int = 500, node: Any | None = None) -> Any:
+    def showPoseCloud(self, preview: XrayPreview, count: int = 500, node: Any | None = None, seed: int = 0) -> Any:
         """See `c_arm_display.showPoseCloud`."""
-        return showPoseCloud(preview.task.poses, preview.isocenter, count, node)
+        return showPoseCloud(preview, count, seed, node)
+
+    def poseHistogram(self, taskName: str, count: int, seed: int = 0, nodes: Sequence[Any] = (), study: str = "") -> PoseHistogram:
+        """Histograms of a data set's views, in new nodes or in those of before; see `pose_histogram.PoseHistogram`."""
+        histogram = PoseHistogram.ofNodes(nodes) or makeHistogram(study)
+        histogram.update(load_task(taskName).poses, count, seed)
+        return histogram
 
     def poseOfCamera(self, cameraNode: Any, sourceToIsocenter: float) -> CArmPose:
         """See `c_arm_display.poseOfCamera`."""
@@ -160,7 +185,15 @@ class SyntheXSimulateLogic:
 
     def generate(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str, settings: GenerateSettings) -> Generation:
         """Start to make a data set of a case; see `generate.Generation`."""
-        return startGeneration(volumeNode, labelsNode, markupsNode, load_task(taskName), settings)
+        return startGeneration(CaseNodes(volumeNode, labelsNode, markupsNode), load_task(taskName), settings)
+
+    def browse(self, folder: Path | str, limit: int = 200) -> Browsed:
+        """See `browse.browseDataset`."""
+        return browseDataset(folder, limit)
+
+    def browseSize(self, folder: Path | str, limit: int) -> tuple[int, int, int]:
+        """See `browse.browseSize`."""
+        return browseSize(folder, limit)
 
     def parameterNode(self) -> Any:
         """The scene's node for the panel's settings, made when there is none."""

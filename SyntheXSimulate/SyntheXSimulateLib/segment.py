@@ -13,12 +13,14 @@ import slicer
 import vtk
 
 from SyntheXHomeLib.command import Command
+from SyntheXHomeLib.subject_hierarchy import remove_nodes
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import ijk_to_ras, itk_image
 from SyntheXLib.segmentation.totalsegmentator import find_program
 from SyntheXLib.tasks.task import Task
+from SyntheXSimulateLib.result_nodes import addResult
 
-# The last node that was made by this module carries how.
+# Attribute of a segmentation with what made it.
 MADE_BY_ATTRIBUTE = "SyntheX.MadeBy"
 
 
@@ -38,7 +40,7 @@ class SegmentRun(Command):
     """
 
     def __init__(self, volumeNode: Any, task: Task, model: str, fast: bool) -> None:
-        self._volume, self._model = volumeNode, model
+        self.volume, self._model = volumeNode, model
         folder = Path(tempfile.mkdtemp(prefix="SyntheX-"))
         self._labels = folder / "labels.nrrd"
         try:
@@ -63,22 +65,21 @@ class SegmentRun(Command):
             When there is nothing in it.
         """
         image = sitk.ReadImage(str(self._labels))
-        scene, segmentations = slicer.mrmlScene, slicer.modules.segmentations.logic()
-        name = self._volume.GetName()
+        scene, segmentations, name = slicer.mrmlScene, slicer.modules.segmentations.logic(), self.volume.GetName()
         labelmap = slicer.util.addVolumeFromArray(
             sitk.GetArrayFromImage(image), ijk_to_ras(image), f"{name} segmentation", "vtkMRMLLabelMapVolumeNode"
         )
         colors = slicer.modules.colors.logic().LoadColorFile(str(self._labels.with_suffix(".csv")), f"{name} labels")
-        node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{name} segmentation")
+        node = addResult("vtkMRMLSegmentationNode", f"{name} segmentation", name)
         try:
             labelmap.CreateDefaultDisplayNodes()
             labelmap.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
             if not segmentations.ImportLabelmapToSegmentationNode(labelmap, node) or not node.GetSegmentation().GetNumberOfSegments():
-                scene.RemoveNode(node)
+                remove_nodes([node])
                 raise SyntheXError(f"CT '{name}': none of the structures was found in it.")
             node.CreateDefaultDisplayNodes()
-            node.SetReferenceImageGeometryParameterFromVolumeNode(self._volume)
-            node.SetAndObserveTransformNodeID(self._volume.GetTransformNodeID())
+            node.SetReferenceImageGeometryParameterFromVolumeNode(self.volume)
+            node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
             node.SetAttribute(MADE_BY_ATTRIBUTE, self._model or "TotalSegmentator")
         finally:
             for part in (labelmap.GetDisplayNode(), labelmap, colors):
@@ -92,9 +93,9 @@ def startSegmentation(volumeNode: Any, task: Task, model: str = "", fast: bool =
     Raises
     ------
     SyntheXError
-        When the way is not there, see `whyNot`.
+        When the way is not there, see `whyNoSegmentation`.
     """
-    if why := whyNot(model):
+    if why := whyNoSegmentation(model):
         raise SyntheXError(why)
     extension = _extension()
     if not model and extension is not None and _programLacks():
@@ -102,7 +103,7 @@ def startSegmentation(volumeNode: Any, task: Task, model: str = "", fast: bool =
     return SegmentRun(volumeNode, task, model, fast)
 
 
-def whyNot(model: str | None) -> str:
+def whyNoSegmentation(model: str | None) -> str:
     """Why a segmentation cannot be made, as one English sentence; empty when it can.
 
     Parameters

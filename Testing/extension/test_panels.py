@@ -107,7 +107,7 @@ def simulate(load: Any, scene: Any) -> Iterator[SimpleNamespace]:
     logic.specimen, logic.preview = Mock(return_value=preview.specimen), Mock(return_value=preview)
     logic.showMasks = Mock(side_effect=lambda preview, node: node or scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "masks"))
     logic.showLandmarks = Mock(side_effect=lambda preview, node: node or scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "points"))
-    widget._cArm = Mock(beam=None, detector=None)
+    widget._view.cArm = Mock(beam=None, detector=None)
     yield SimpleNamespace(module=module, widget=widget, ui=ui, logic=logic, nodes=nodes, preview=preview)
     widget.cleanup()
 
@@ -135,7 +135,7 @@ def test_the_simulate_panel_renders_once_ct_and_labels_are_chosen(simulate: Simp
     assert (pose.lao_rao_deg, pose.cran_caud_deg, pose.source_to_isocenter_mm, quality) == (20, -10, 700, "full")
     assert (preview.beam.level, preview.beam.kvp) == ("realistic", 90)
     assert ui.statusLabel.text == "Rendered case X-ray.\nLandmarks of case: FH-r not known."
-    assert simulate.widget._cArm.show.call_count >= 1
+    assert simulate.widget._view.cArm.show.call_count >= 1
     scene.RemoveNode(simulate.nodes[1])
     assert not ui.renderButton.enabled
     assert ui.renderButton.toolTip == "Choose a segmentation or label map first."
@@ -193,7 +193,7 @@ def test_the_simulate_panel_says_why_export_and_the_3d_view_are_not_there(simula
 
 
 def test_the_angles_of_the_3d_view_are_taken_in_one_render(simulate: SimpleNamespace, scene: Any) -> None:
-    simulate.widget._camera = lambda: camera
+    simulate.widget._view.camera = lambda: camera
     camera = scene.AddNewNodeByClass("vtkMRMLCameraNode")
     camera.SetPosition(500, 0, 0)  # from the patient's right, superior up: the detector is on the left
     camera.SetFocalPoint(0, 0, 0)
@@ -230,11 +230,13 @@ def test_a_data_set_is_started_followed_and_cancelled(simulate: SimpleNamespace,
     assert (button.enabled, button.toolTip) == (False, "Name a folder first.")
     ui.generateFolder.currentPath = str(tmp_path)
     ui.countBox.value, ui.workersBox.value, ui.levelBox.currentIndex = 40, 2, 1
-    run = Mock()
+    run = Mock(folder=tmp_path)
     run.finished.return_value, run.progress.return_value, run.message.return_value = False, Progress(10, 40, 2.0, 75.0), "Done."
     simulate.logic.generate = Mock(return_value=run)
     button.click()
-    simulate.logic.generate.assert_called_once_with(*simulate.nodes, "hip", GenerateSettings(40, tmp_path, 2, 0, Beam("heuristic")))
+    simulate.logic.generate.assert_called_once_with(
+        *simulate.nodes, "hip", GenerateSettings(40, tmp_path, 2, 0, Beam("heuristic"), device="cios-fusion")
+    )
     assert button.text == "Cancel"
     assert not ui.countBox.enabled
     work(500)
