@@ -20,11 +20,13 @@ from SyntheXSimulateLib.c_arm_display import CArmDisplay, lookAsSource, poseOfCa
 from SyntheXSimulateLib.case_writer import CaseNodes
 from SyntheXSimulateLib.export import exportXray
 from SyntheXSimulateLib.generate import GenerateSettings, Generation, startGeneration
+from SyntheXSimulateLib.landmarks import estimateLandmarks, matchLandmarks
 from SyntheXSimulateLib.overlays import showLandmarks, showMasks
 from SyntheXSimulateLib.pose_histogram import PoseHistogram, makeHistogram
 from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview, defaultBeam
 from SyntheXSimulateLib.renderers import whyNot
-from SyntheXSimulateLib.structures import Match, isSegmentation, matchLandmarks, matchStructures, structureMasks
+from SyntheXSimulateLib.segment import SegmentRun, startSegmentation, whyNoSegmentation
+from SyntheXSimulateLib.structures import Match, isSegmentation, matchStructures, structureMasks
 
 # Tag of the node that keeps the panel's settings.
 _PARAMETERS = "SyntheXSimulate"
@@ -56,8 +58,21 @@ class SyntheXSimulateLogic:
         return matchStructures(labelsNode, load_task(taskName))
 
     def landmarkTable(self, markupsNode: Any | None, taskName: str) -> list[Match]:
-        """See `structures.matchLandmarks`."""
+        """See `landmarks.matchLandmarks`."""
         return matchLandmarks(markupsNode, load_task(taskName))
+
+    def segment(self, volumeNode: Any, taskName: str, model: str = "", fast: bool = False) -> SegmentRun:
+        """Start to make a segmentation of a CT; see `segment.startSegmentation`."""
+        return startSegmentation(volumeNode, load_task(taskName), model, fast)
+
+    def whyNoSegmentation(self, model: str | None) -> str:
+        """See `segment.whyNoSegmentation`."""
+        return whyNoSegmentation(model)
+
+    def estimateLandmarks(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str) -> tuple[Any, list[str]]:
+        """Place the landmarks that are missing, as far as they follow from the bones; see `landmarks.estimateLandmarks`."""
+        specimen = self.specimen(volumeNode, labelsNode, None, taskName)
+        return estimateLandmarks(specimen, load_task(taskName), markupsNode)
 
     def specimen(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str) -> Specimen:
         """The case as the library takes it, in world coordinates: parent transforms are applied.

@@ -50,6 +50,7 @@ class SimulateParameters:
     browseLimit: Annotated[int, WithinRange(1, 5000)] = 200
     seed: Annotated[int, WithinRange(0, 1_000_000_000)] = 0
     # What was made, so that it is found again after the scene was loaded.
+    segmentation: slicer.vtkMRMLSegmentationNode
     xray: slicer.vtkMRMLScalarVolumeNode
     masks: slicer.vtkMRMLLabelMapVolumeNode
     points: slicer.vtkMRMLMarkupsFiducialNode

@@ -80,6 +80,7 @@ class ResultPanel:
 def _what(result: Result) -> str:
     """What deleting a result does."""
     sentences = {
+        "segmentation": _("Remove the segmentation that was made from the scene"),
         "xray": _("Remove the X-ray with what lies over it, C-arm and tools from the scene"),
         "cloud": _("Remove the source positions from the scene"),
         "histogram": _("Remove the histograms from the scene"),

@@ -15,6 +15,7 @@ from SyntheXSimulateLib.parameters import SimulateParameters
 
 # Kind of a result to the parameters that refer to its nodes.
 NODES: dict[str, tuple[str, ...]] = {
+    "segmentation": ("segmentation",),
     "xray": ("xray", "masks", "points", "beam", "detector", "toolModels"),
     "cloud": ("cloud",),
     "histogram": ("histogram",),

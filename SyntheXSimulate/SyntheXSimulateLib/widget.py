@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -14,6 +13,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from SyntheXSimulateLib.browse_panel import BrowsePanel
+from SyntheXSimulateLib.case_panel import CasePanel
 from SyntheXSimulateLib.generate import GenerateSettings, Generation
 from SyntheXSimulateLib.generate_panel import GeneratePanel
 from SyntheXSimulateLib.image_panel import ImagePanel
@@ -22,6 +22,7 @@ from SyntheXSimulateLib.parameters import SimulateParameters
 from SyntheXSimulateLib.poses_panel import PosesPanel
 from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE
 from SyntheXSimulateLib.result_panel import ResultPanel
+from SyntheXSimulateLib.segment_panel import SegmentPanel
 from SyntheXSimulateLib.view_panel import ViewPanel
 
 
@@ -33,7 +34,6 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = SyntheXSimulateLogic()
         self.parameters: Any = None
-        self._tables: Any = None  # versions of what the tables show
         self._task = ""
         self._guiTag: Any = None
 
@@ -44,16 +44,14 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(panel)
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
-        self.ui.matchTable.setHorizontalHeaderLabels([_("Looked for"), _("Found as")])
-        self.ui.matchTable.horizontalHeader().setStretchLastSection(True)
-        self.ui.matchTable.verticalHeader().setVisible(False)
         self._results = ResultPanel(self.ui, self.logic, self.updateState)
         self._image = ImagePanel(self.ui, self.logic)
         self._view = ViewPanel(self.ui, self.logic, self._image, self._results.made)
         self._poses = PosesPanel(self.ui, self.logic, self._view, self._results.made)
         self._generate = GeneratePanel(self.ui, self._startGeneration, self._onGenerated)
         self._browse = BrowsePanel(self.ui, self.logic, self._results.made)
-        self._parts = (self._results, self._image, self._view, self._poses, self._browse)
+        self._case, self._segment = CasePanel(self.ui, self.logic), SegmentPanel(self.ui, self.logic, self._results.made)
+        self._parts = (self._case, self._segment, self._results, self._image, self._view, self._poses, self._browse)
         self.ui.generateFolder.connect("currentPathChanged(QString)", self.updateState)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
@@ -69,6 +67,7 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called when the panel is unloaded."""
         self._unbind()
         self._generate.close()
+        self._segment.close()
         self._image.close()
         self.removeObservers()
 
@@ -89,7 +88,6 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.updateState()
 
     def _unbind(self) -> None:
-        self._tables = None
         for part in self._parts:
             part.unbind()
         if self.parameters is not None:
@@ -125,7 +123,7 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return self._image.why()
 
     def updateState(self, *_arguments: Any) -> None:
-        """Enable what works now, say of the rest why it does not, and fill the tables."""
+        """Enable what works now, say of the rest why it does not, and fill the table."""
         if self.parameters is None:
             return
         why = self._why()
@@ -135,31 +133,9 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._generate.updateState(why)
         self._browse.updateState(self._generate.running)
         self._results.updateState()
-        self._fillTables()
-
-    def _fillTables(self) -> None:
-        p = self.parameters
-        version = (p.task, self.logic.version(p.labels), self.logic.version(p.markups))
-        if version == self._tables:
-            return
-        self._tables = version
-        structures = self.logic.structureTable(p.labels, p.task) if p.labels is not None and self._filled(p.labels) else []
-        landmarks = self.logic.landmarkTable(p.markups, p.task)
-        rows = [*structures, *landmarks]
-        self.ui.matchTable.rowCount = len(rows)
-        for row, match in enumerate(rows):
-            self.ui.matchTable.setItem(row, 0, qt.QTableWidgetItem(match.name))
-            found = qt.QTableWidgetItem(", ".join(match.parts) or _("missing"))
-            found.setToolTip(found.text())  # several segments do not fit
-            self.ui.matchTable.setItem(row, 1, found)
-        self.ui.matchTable.resizeColumnToContents(0)
-        counts = [(sum(bool(match.parts) for match in matches), len(matches)) for matches in (structures, landmarks)]
-        self.ui.matchLabel.text = _("Structures: {0} of {1} found; landmarks: {2} of {3}.").format(*counts[0], *counts[1])
-        self.ui.rangesLabel.text = "\n".join(self._range(*row) for row in self.logic.poseRanges(p.task))
-
-    @staticmethod
-    def _filled(node: Any) -> bool:
-        return bool(node.IsA("vtkMRMLSegmentationNode") or node.GetImageData() is not None)
+        self._case.updateState()
+        self._segment.updateState()
+        self.ui.rangesLabel.text = "\n".join(self._range(*row) for row in self.logic.poseRanges(self.parameters.task))
 
     @staticmethod
     def _range(parameter: str, low: float, high: float) -> str:
