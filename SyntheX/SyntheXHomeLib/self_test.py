@@ -6,6 +6,8 @@ import numpy as np
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
+from SyntheXHomeLib import sample_data
+from SyntheXHomeLib.logic import SyntheXLogic
 from SyntheXHomeLib.nodes import ijkToWorld, labelNames, nameLabels
 from SyntheXLib.tasks.task import load_task
 
@@ -16,6 +18,17 @@ class SyntheXTest(ScriptedLoadableModuleTest):
     def setUp(self) -> None:
         """Begin with an empty scene."""
         slicer.mrmlScene.Clear(0)
+
+    def test_every_package_has_a_version_or_a_problem(self) -> None:
+        """Asks metadata alone, so it holds before anything is installed."""
+        states = SyntheXLogic().packages()
+        self.assertIn("torch", [state.name for state in states])
+        self.assertTrue(all(state.version or state.problem == "missing" for state in states))
+
+    def test_the_samples_have_pictures(self) -> None:
+        """They are part of the extension."""
+        for name in SyntheXLogic().sampleNames():
+            self.assertTrue(sample_data.thumbnail(name).is_file(), name)
 
     def test_a_label_map_carries_the_names_of_a_task(self) -> None:
         """The library's task files are there, and colour tables keep the names."""

@@ -43,30 +43,6 @@ def test_the_modules_own_tests_pass(load: Any, name: str) -> None:
     assert not result.errors + result.failures, result.errors + result.failures
 
 
-def test_the_home_panel_opens_the_other_modules(load: Any, slicer_gui: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, widget, _ = load("SyntheX")
-    opened: list[str] = []
-    monkeypatch.setattr(slicer_gui.util, "selectModule", opened.append)
-    for button in (widget.ui.simulateButton, widget.ui.trainButton, widget.ui.inferButton):
-        button.click()
-    assert opened == ["SyntheXSimulate", "SyntheXTrain", "SyntheXInfer"]
-
-
-def test_the_home_panel_loads_and_removes_samples_and_lists_packages(load: Any, scene: Any) -> None:
-    _, widget, _ = load("SyntheX")
-    assert "torch" in widget.ui.packageLabel.text
-    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "pelvis")
-    widget.logic.loadSample = Mock(return_value=(volume, None, None))
-    widget.logic.removeSamples = Mock(return_value=25_000_000)
-    widget.ui.sampleBox.setCurrentIndex(widget.ui.sampleBox.findText("pelvis"))
-    widget.ui.loadButton.click()
-    widget.logic.loadSample.assert_called_once_with("pelvis")
-    assert widget.ui.statusLabel.text == "Loaded pelvis."
-    widget.ui.removeButton.click()
-    widget.logic.removeSamples.assert_called_once_with()
-    assert "25.0 MB" in widget.ui.statusLabel.text
-
-
 class FakePreview:
     """Renders into an empty node."""
 

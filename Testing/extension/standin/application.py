@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import tempfile
 import types
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ class qSlicerApplication(QtCore.QObject):
         super().__init__()
         self._manager = ModuleManager()
         self._applicationSettings = widgets.ctkSettings()
+        self._settingsFolder = tempfile.TemporaryDirectory()  # the tests' own, gone with them
+        self._settings = [
+            QtCore.QSettings(str(Path(self._settingsFolder.name, f"{name}.ini")), QtCore.QSettings.Format.IniFormat)
+            for name in ("user", "revision")
+        ]
 
     def moduleManager(self) -> ModuleManager:
         """The module manager."""
@@ -92,6 +98,14 @@ class qSlicerApplication(QtCore.QObject):
 
     def layoutManager(self) -> None:
         """There is none without a main window."""
+
+    def userSettings(self) -> Any:
+        """Settings of the user."""
+        return self._settings[0]
+
+    def revisionUserSettings(self) -> Any:
+        """Settings of the user for this version of Slicer."""
+        return self._settings[1]
 
     def setOverrideCursor(self, cursor: Any) -> None:
         """No cursor."""
