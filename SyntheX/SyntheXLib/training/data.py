@@ -197,24 +197,6 @@ def check_sources(sources: Sequence[XraySource]) -> None:
             raise SyntheXError(f"Data sets {folders} must have the same image shape and pixel spacing, found {found[0]} and {found[1]}.")
 
 
-def split(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    """Indices to train and to validate on, drawn at random; at least one of each when `fraction` is above 0.
-
-    Raises
-    ------
-    SyntheXError
-        When there are too few images for both.
-    """
-    if fraction == 0:
-        return list(range(count)), []
-    held_out = max(1, round(count * fraction))
-    if held_out >= count:
-        raise SyntheXError(f"Option 'validation_fraction' {fraction} leaves no image to train on, found {count} images in all.")
-    generator = torch.Generator().manual_seed(derived_seed(seed, "split", 0))
-    order = torch.randperm(count, generator=generator).tolist()
-    return sorted(order[held_out:]), sorted(order[:held_out])
-
-
 def make_loader(data: XrayTensors, sampler: Sampler[int] | Sequence[int], batch: int, workers: int, pin: bool) -> DataLoader[XrayBatch]:
     """Loader of whole batches; data held in memory needs no workers."""
     workers = 0 if data.cache is not None else workers
