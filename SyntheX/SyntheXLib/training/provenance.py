@@ -13,10 +13,11 @@ import torch
 
 import SyntheXLib
 from SyntheXLib.datasets.format import content_checksum
+from SyntheXLib.datasets.together import XraySource
 from SyntheXLib.networks.heatmaps import heatmap_sigma_px
 from SyntheXLib.networks.model_file import ModelDescription
 from SyntheXLib.training.config import TrainingConfig
-from SyntheXLib.training.data import XraySource, XrayTensors
+from SyntheXLib.training.data import XrayTensors
 
 
 def describe_sources(sources: Sequence[XraySource]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 
+from SyntheXLib.datasets.together import XraySource, check_sources
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write, disk_errors
 from SyntheXLib.networks.device import choose_device
@@ -24,14 +25,14 @@ from SyntheXLib.networks.model_file import build_network, load_weights, save_mod
 from SyntheXLib.randomization.batch import XrayBatch
 from SyntheXLib.training.checkpoints import check_same, read_last_checkpoint, write_checkpoint
 from SyntheXLib.training.config import TrainingConfig
-from SyntheXLib.training.data import EpochSampler, XraySource, XrayTensors, check_sources, derived_seed, make_loader, open_sources
+from SyntheXLib.training.data import EpochSampler, XrayTensors, derived_seed, make_loader, open_sources
 from SyntheXLib.training.engines import make_evaluator, make_randomization, make_trainer
 from SyntheXLib.training.pictures import ValidationPictures
 from SyntheXLib.training.provenance import describe_model, describe_sources
 from SyntheXLib.training.report import ProgressCallback, Reporter
 from SyntheXLib.training.run_folder import forget_run
 from SyntheXLib.training.schedule import make_optimizer, make_scheduler
-from SyntheXLib.training.split import Split, split_sources
+from SyntheXLib.training.split import split_named, split_sources
 from SyntheXLib.training.torch_state import torch_settings
 from SyntheXLib.training.validation import ValidationMetrics
 
@@ -112,7 +113,7 @@ class TrainingRun:
         self.fingerprint = describe_sources([*sources, *validation])
         if validation:
             self.validation_data = XrayTensors(validation, config.image_size)
-            self.split = Split(list(range(len(self.data))), list(range(len(self.validation_data))))
+            self.split = split_named(sources, validation)
         else:
             self.validation_data = self.data
             self.split = split_sources(sources, config.validation_fraction, config.seed)

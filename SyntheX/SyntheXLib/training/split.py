@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from SyntheXLib.datasets.together import XraySource
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.training.data import XraySource, derived_seed
+from SyntheXLib.training.data import derived_seed
 
 _MOST = 2.0  # whole specimens may take this many times the share that was asked for
 
@@ -26,19 +27,24 @@ class Split:
         Names of the specimens that are validated on and never trained on; empty where single images were held out.
     specimens
         How many there are in all.
+    shared
+        Names of the specimens of a data set for validation that are trained on as well.
     """
 
     trained_on: list[int]
     validated_on: list[int]
     held_out: tuple[str, ...] = ()
     specimens: int = 1
+    shared: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
-        """What was held out of several specimens; empty where there is one, or nothing was."""
+        """What the validation tells of unseen specimens; empty where that goes without saying."""
         count = len(self.validated_on)
         if self.held_out:
             return f"validating on the {count} images of {', '.join(self.held_out)}, of which none is trained on"
+        if self.shared:
+            return f"validating on {count} images, among them views of {', '.join(self.shared)}, which is trained on too"
         if count and self.specimens > 1:
             return f"validating on {count} images of the {self.specimens} specimens that are trained on: too few to keep one apart"
         return ""
@@ -88,6 +94,14 @@ def split_sources(sources: Sequence[XraySource], fraction: float, seed: int) -> 
     held_out = [place for place, (_, key) in enumerate(specimens) if key in taken]
     rest = [place for place, (_, key) in enumerate(specimens) if key not in taken]
     return Split(rest, held_out, tuple(sorted({name for name, key in specimens if key in taken})), len(keys))
+
+
+def split_named(sources: Sequence[XraySource], validation: Sequence[XraySource]) -> Split:
+    """All images of `sources` to train on, and all of `validation`, data sets of their own, to validate on."""
+    known = {key for _, key in specimens_of(sources)}
+    shown = specimens_of(validation)
+    shared = sorted({name for name, key in shown if key in known and name})
+    return Split(list(range(sum(map(len, sources)))), list(range(len(shown))), shared=tuple(shared))
 
 
 def split(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
