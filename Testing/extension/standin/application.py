@@ -35,6 +35,7 @@ class App(QtCore.QObject):
     def __init__(self) -> None:
         super().__init__()
         self._manager = ModuleManager()
+        self._settings = QtCore.QSettings("", QtCore.QSettings.Format.IniFormat)
 
     def moduleManager(self) -> ModuleManager:
         """The module manager."""
@@ -47,6 +48,14 @@ class App(QtCore.QObject):
     def testingEnabled(self) -> bool:
         """Messages are logged, not shown."""
         return True
+
+    def userSettings(self) -> Any:
+        """Settings of this process alone."""
+        return self._settings
+
+    def topLevelWidgets(self) -> list[Any]:
+        """All windows; none is Slicer's own."""
+        return QtWidgets.QApplication.topLevelWidgets()
 
     def layoutManager(self) -> None:
         """There is none without a main window."""
