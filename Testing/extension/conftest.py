@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import cmake_build
@@ -129,3 +129,28 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     write_shard(folder, 0, 0, views, 1.0)
     return folder
+
+
+@pytest.fixture
+def load(slicer_gui: ModuleType, scene: Any) -> Any:
+    """Load a module by name: (Python module, widget, panel)."""
+    from standin.application import load_module
+
+    return lambda name: load_module(Path(__file__).resolve().parents[2] / name / f"{name}.py")
+
+
+@pytest.fixture
+def remembered(slicer_gui: ModuleType, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the application remembers, empty at first."""
+    kept: dict[str, str] = {}
+    store = SimpleNamespace(value=lambda key, default=None: kept.get(key, default), setValue=kept.__setitem__)
+    monkeypatch.setattr(slicer_gui.app, "userSettings", lambda: store, raising=False)
+    return kept
+
+
+@pytest.fixture
+def train(load: Any, remembered: dict[str, str]) -> Iterator[SimpleNamespace]:
+    """The panel, with no training and no data set chosen."""
+    module, widget, panel = load("SyntheXTrain")
+    yield SimpleNamespace(module=module, widget=widget, panel=panel, ui=widget.ui, remembered=remembered)
+    widget.cleanup()

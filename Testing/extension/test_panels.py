@@ -246,68 +246,6 @@ def test_the_simulate_panel_comes_back_with_a_loaded_scene(simulate: SimpleNames
     assert simulate.widget.parameters.xray.GetName() == "case X-ray"
 
 
-def test_the_train_panel_writes_and_copies_the_command(load: Any) -> None:
-    from PySide6.QtGui import QGuiApplication
-
-    _, widget, _ = load("SyntheXTrain")
-    ui = widget.ui
-    ui.datasetPath.currentPath = "/data/my set"
-    assert ui.commandText.plainText == ""
-    assert not ui.copyButton.enabled and not ui.startButton.enabled
-    assert ui.startButton.toolTip == "Needs an output folder."
-    ui.outputPath.currentPath = "/runs/1"
-    ui.epochsBox.value = 7
-    command = ui.commandText.plainText
-    assert "train '/data/my set' --out /runs/1 --preset ours --randomization regular --epochs 7 --device auto" in command
-    ui.sizeBox.setCurrentIndex(2)
-    assert "--size medium" in ui.commandText.plainText
-    ui.copyButton.click()
-    assert QGuiApplication.clipboard().text() == ui.commandText.plainText
-
-
-def test_the_train_panel_starts_watches_stops_and_resumes(load: Any, scene: Any, slicer_gui: ModuleType, tmp_path: Path) -> None:
-    from SyntheXTrainLib.logic import TrainingState
-
-    _, widget, panel = load("SyntheXTrain")
-    ui, logic = widget.ui, Mock(wraps=widget.logic)
-    logic.state = Mock(return_value=TrainingState("none"))
-    logic.start, logic.stop, logic.resume, logic.history = Mock(), Mock(), Mock(), Mock(return_value=[])
-    widget.logic = logic
-    ui.datasetPath.currentPath, ui.outputPath.currentPath = "/data", str(tmp_path)
-    ui.epochsBox.value = 3
-    assert (ui.startButton.enabled, ui.stopButton.enabled, ui.resumeButton.enabled) == (True, False, False)
-    logic.state.return_value = TrainingState("running", 2, 3, 0.4, 0.6, 31.0, 125.0)
-    logic.history.return_value = [{"epoch": 1.0, "loss": 0.8, "validation_dice": 0.5}]
-    ui.startButton.click()
-    config = logic.start.call_args.args[0]
-    assert (config["datasets"], config["out"], config["epochs"], config["size"]) == (["/data"], str(tmp_path), 3, None)
-    assert (ui.startButton.enabled, ui.stopButton.enabled, ui.resumeButton.enabled) == (False, True, False)
-    assert ui.startButton.toolTip == "A training runs in the output folder."
-    assert ui.progressBar.value == 400
-    assert "epoch 2 of 3" in ui.statusLabel.text and "2 min 5 s left" in ui.statusLabel.text
-    assert widget.timer.active
-    ui.modelEdit.text = "/runs/pelvis/best.pt"
-    picture(panel, "SyntheXTrain_running")
-    slicer_gui.modules.plots = SimpleNamespace(logic=Mock())
-    ui.chartBox.setCurrentIndex(1)
-    ui.plotButton.click()
-    (chart,) = slicer_gui.modules.plots.logic().ShowChartInLayout.call_args.args
-    assert chart.GetTitle() == f"{tmp_path.name}: Dice"
-    logic.state.return_value = TrainingState("stopped", 2, 3, 0.4)
-    ui.stopButton.click()
-    logic.stop.assert_called_once_with(str(tmp_path))
-    assert (ui.startButton.enabled, ui.stopButton.enabled, ui.resumeButton.enabled) == (True, False, True)
-    assert not widget.timer.active
-    ui.resumeButton.click()
-    logic.resume.assert_called_once_with(str(tmp_path))
-    logic.state.return_value = TrainingState("failed", message="Data set /data does not exist.")
-    widget.updatePanel()
-    assert ui.statusLabel.text == "Failed: Data set /data does not exist."
-    scene.Clear(0)
-    widget.updatePanel()  # the nodes of the curves are gone
-    widget.cleanup()
-
-
 def points(scene: Any, count: int) -> Any:
     """Landmarks of which the second is uncertain."""
     markups = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "landmarks")

@@ -17,6 +17,8 @@ from SyntheXLib.networks.losses import Targets, TaskLoss
 from SyntheXLib.networks.normalization import forward_any_size, normalize
 from SyntheXLib.networks.transunet import NetworkOutput
 from SyntheXLib.randomization.batch import XrayBatch
+from SyntheXLib.randomization.regular import RegularRandomization
+from SyntheXLib.training.config import TrainingConfig
 from SyntheXLib.training.schedule import clip_gradient
 from SyntheXLib.training.validation import ValidationMetrics
 
@@ -37,6 +39,11 @@ def prepare_batch(batch: XrayBatch | SyntheXError, device: torch.device, non_blo
     if randomization is not None:
         batch = randomization(batch)
     return normalize(batch.image), Targets(batch.labels, batch.landmarks, batch.visible)
+
+
+def make_randomization(config: TrainingConfig) -> RegularRandomization | None:
+    """The randomisation that the settings name; None where they name none."""
+    return RegularRandomization() if config.randomization == "regular" else None
 
 
 class MixedPrecision:

@@ -96,6 +96,10 @@ class qSlicerApplication(QtCore.QObject):
         """Settings that nothing is written to."""
         return self._applicationSettings
 
+    def topLevelWidgets(self) -> list[Any]:
+        """All windows; none is Slicer's own."""
+        return QtWidgets.QApplication.topLevelWidgets()
+
     def layoutManager(self) -> None:
         """There is none without a main window."""
 

@@ -92,7 +92,7 @@ class ctkSliderWidget(QtWidgets.QWidget):
 class ctkPathLineEdit(QtWidgets.QWidget):
     """A path with a browse button."""
 
-    Files, Dirs = 1, 2
+    Dirs, Files, Writable = 0x1, 0x2, 0x20
     currentPathChanged = QtCore.Signal(str)
     nameFilters = stored("QStringList", "nameFilters", [])
     filters = stored(int, "filters", 0)
