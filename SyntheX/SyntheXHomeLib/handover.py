@@ -31,6 +31,18 @@ def lastSample() -> tuple[Any, Any | None, Any | None] | None:
     return volumes[-1], volumes[-1].GetNodeReference(_LABELS_ROLE), volumes[-1].GetNodeReference(_MARKUPS_ROLE)
 
 
+def removeLastSample() -> None:
+    """Take the sample that was loaded last out of the scene, with the colour table of its labels."""
+    for node in lastSample() or ():
+        if node is None:
+            continue
+        display = node.GetDisplayNode() if node.IsA("vtkMRMLLabelMapVolumeNode") else None
+        colors = display.GetColorNode() if display else None
+        slicer.mrmlScene.RemoveNode(node)
+        if colors is not None and not colors.GetSingletonTag():  # those are Slicer's own
+            slicer.mrmlScene.RemoveNode(colors)
+
+
 def giveSample() -> None:
     """Choose the sample that was loaded last in the Simulate module, by the references of its parameter node.
 

@@ -12,7 +12,7 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +23,7 @@ from slicer.i18n import tr as _
 
 from SyntheXHomeLib.settings import recall, remember
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.installation import PURPOSES, package_states
+from SyntheXLib.installation import PURPOSES, PackageState, package_states
 
 INSTALLED = "SyntheX/InstalledPackages"
 # Part of every Slicer, as distribution and module: its own files rely on just these versions.
@@ -32,10 +32,10 @@ BUNDLED = {"numpy": "numpy", "scipy": "scipy", "SimpleITK": "SimpleITK", "vtk": 
 TORCH = ("torch", "torchvision")
 
 
-def missingRequirements(purpose: str) -> list[str]:
-    """What pip has to bring for a purpose (a key of `PURPOSES`): what is missing or too old, but for torch and what Slicer brings."""
-    states = [state for state in package_states() if state.purpose == purpose and state.problem]
-    return [state.requirement for state in states if state.name not in TORCH and not (state.name in BUNDLED and state.version)]
+def missingRequirements(states: Iterable[PackageState]) -> list[str]:
+    """What pip has to bring: what is missing or too old of these packages, but for torch and what Slicer brings."""
+    wanted = (state for state in states if state.problem and state.name not in TORCH)
+    return [state.requirement for state in wanted if not (state.name in BUNDLED and state.version)]
 
 
 def install(purpose: str) -> bool:
@@ -59,9 +59,10 @@ def install(purpose: str) -> bool:
     if getattr(slicer, "app", None) is None:
         raise SyntheXError("Packages are installed from Slicer's window; outside of it use pip install 'synthex[train]'.")
     (title,) = (one.title for one in PURPOSES if one.key == purpose)
-    if any(state.name in TORCH and state.purpose == purpose and state.problem for state in package_states()):
+    states = [state for state in package_states() if state.purpose == purpose]
+    if any(state.name in TORCH and state.problem for state in states):
         raise SyntheXError(f"The packages to {title} need torch: install PyTorch first.")
-    requirements = missingRequirements(purpose)
+    requirements = missingRequirements(states)
     if not requirements:
         return True
     with tempfile.TemporaryDirectory(prefix="SyntheX-") as folder, _remembered():
@@ -137,7 +138,10 @@ def installTorch() -> bool:
 
 def removablePackages() -> list[str]:
     """Packages that SyntheX installed, that are still there, and that no other package came to need."""
-    there = {name for name in json.loads(recall(INSTALLED, ofThisSlicer=True) or "[]") if name in installedVersions()}
+    recorded = _recorded()
+    if not recorded:  # the usual case, and the rest takes its time
+        return []
+    there = recorded & set(installedVersions())
     needs = {_canonical(dist.metadata["Name"]): _needed(dist) for dist in metadata.distributions() if dist.metadata["Name"]}
     while True:
         kept = {name for name in there for other, needed in needs.items() if other not in there and name in needed}
@@ -164,8 +168,7 @@ def uninstall() -> list[str]:
         raise SyntheXError("pip could not remove all packages, for some may be in use: restart Slicer and try again.") from error
     finally:
         left = installedVersions()
-        recorded = json.loads(recall(INSTALLED, ofThisSlicer=True) or "[]")
-        remember(INSTALLED, json.dumps([name for name in recorded if name in left]), ofThisSlicer=True)
+        _record(_recorded() & set(left))
     return [name for name in names if name not in left]
 
 
@@ -206,8 +209,15 @@ def _remembered() -> Iterator[None]:
     try:
         yield
     finally:
-        recorded = set(json.loads(recall(INSTALLED, ofThisSlicer=True) or "[]"))
-        remember(INSTALLED, json.dumps(sorted(recorded | (set(installedVersions()) - set(before)))), ofThisSlicer=True)
+        _record(_recorded() | (set(installedVersions()) - set(before)))
+
+
+def _recorded() -> set[str]:
+    return set(json.loads(recall(INSTALLED, ofThisSlicer=True) or "[]"))
+
+
+def _record(names: set[str]) -> None:
+    remember(INSTALLED, json.dumps(sorted(names)), ofThisSlicer=True)
 
 
 def _needed(dist: metadata.Distribution) -> set[str]:

@@ -37,7 +37,10 @@ def register(download: Callable[[str], Any]) -> None:
     logic = SampleData.SampleDataLogic
     if hasattr(logic, "registerCustomSampleDataCategory"):  # Slicer 5.12 and later
         logic.registerCustomSampleDataCategory(_CATEGORY, title=_CATEGORY)
+    there = {source.sampleName for source in logic.sampleDataSourcesByCategory(_CATEGORY)}
     for name in SAMPLES:
+        if f"SyntheX{name.capitalize()}" in there:
+            continue
         logic.registerCustomSampleDataSource(
             category=_CATEGORY,
             sampleName=f"SyntheX{name.capitalize()}",

@@ -44,6 +44,7 @@ class SyntheXWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.inferButton.connect("clicked(bool)", self.onInfer)
         self.ui.loadButton.connect("clicked(bool)", self.onLoad)
         self.ui.cancelLoadButton.connect("clicked(bool)", self.onCancelLoad)
+        self.ui.removeSampleButton.connect("clicked(bool)", self.onRemoveSample)
         self.ui.openFolderButton.connect("clicked(bool)", self.onOpenFolder)
         self.ui.emptyButton.connect("clicked(bool)", self.onEmpty)
         self.ui.dataKindBox.connect("currentIndexChanged(int)", self._enableEmpty)
@@ -85,6 +86,9 @@ class SyntheXWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             lacks = "" if hasattr(slicer.modules, module.lower()) else _("Slicer has not loaded the module {name}.").format(name=module)
             enable(button, _("Open the module {name}{given}").format(name=module, given=given), lacks)
 
+        gone = "" if sample else _("There is no sample in the scene.")
+        enable(self.ui.removeSampleButton, _("Take the sample that was loaded last out of the scene"), gone)
+
     def onSimulate(self) -> None:
         """Open Simulate with the sample."""
         handover.giveSample()
@@ -121,7 +125,7 @@ class SyntheXWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.updateSample()
         self._enableEmpty()
         try:
-            with slicer.util.tryWithErrorDisplay(_("The sample could not be loaded.")):
+            with slicer.util.tryWithErrorDisplay(_("The sample could not be loaded."), waitCursor=True):
                 text = self._load(self.ui.sampleBox.currentText)
             self.ui.statusLabel.text = text
         finally:
@@ -146,6 +150,12 @@ class SyntheXWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onCancelLoad(self) -> None:
         """End the download."""
         self._cancelled = True
+
+    def onRemoveSample(self) -> None:
+        """Undo the last loading."""
+        handover.removeLastSample()
+        self.ui.statusLabel.text = ""
+        self.updateSteps()
 
     # The data folder
 

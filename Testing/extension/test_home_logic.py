@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
-from SyntheXHomeLib.handover import giveSample, lastSample
+from SyntheXHomeLib.handover import giveSample, lastSample, removeLastSample
 from SyntheXHomeLib.library_command import LibraryCommand
 from SyntheXHomeLib.logic import SyntheXLogic
 from SyntheXHomeLib.nodes import ijkToWorld, labelNames, pointsInWorld
@@ -100,6 +100,16 @@ def test_a_loaded_sample_knows_no_file_into_which_an_edit_could_be_saved(case: s
     nodes = SyntheXLogic().loadSample("pelvis")
     assert [node.GetStorageNode() for node in nodes] == [None, None, None]
     assert nodes[1].GetDisplayNode().GetColorNode().GetStorageNode() is None
+
+
+def test_a_sample_is_taken_out_of_the_scene_with_its_colours(case: sample.SampleCase, scene: Any) -> None:
+    before = scene.GetNumberOfNodesByClass("vtkMRMLColorNode")
+    nodes = SyntheXLogic().loadSample("pelvis")
+    assert scene.GetNumberOfNodesByClass("vtkMRMLColorNode") > before
+    removeLastSample()
+    assert [node.GetScene() for node in nodes] == [None, None, None]
+    assert scene.GetFirstNodeByName("pelvis label names") is None
+    removeLastSample()  # nothing left is no error
 
 
 def test_the_last_sample_is_found_again_after_the_scene_was_saved_and_loaded(

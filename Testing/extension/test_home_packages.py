@@ -100,7 +100,7 @@ def test_what_slicer_built_without_metadata_cannot_be_installed_beside_it(packag
 def test_what_slicer_brings_is_never_asked_for_and_torch_neither(packages: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     old = PackageState("numpy", "numpy>=99", "train", "", "2.0", "numpy>=99 is needed")
     monkeypatch.setattr(packages, "package_states", lambda: (old, *states(("torch>=2", "train", None), ("monai>=1", "train", None))()))
-    assert packages.missingRequirements("train") == ["monai>=1"]
+    assert packages.missingRequirements(packages.package_states()) == ["monai>=1"]
     with pytest.raises(SyntheXError, match="install PyTorch first"):
         packages.install("train")
 

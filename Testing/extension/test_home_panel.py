@@ -299,6 +299,16 @@ def test_a_sample_is_loaded_with_progress_and_given_to_simulate(home: SimpleName
     ui.simulateButton.click()
 
 
+def test_the_last_sample_is_taken_out_of_the_scene(home: SimpleNamespace, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home.widget.logic, "loadSample", fake_load(home, scene))
+    assert home.ui.removeSampleButton.toolTip == "There is no sample in the scene."
+    home.ui.loadButton.click()
+    other = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "own CT")
+    home.ui.removeSampleButton.click()
+    assert scene.GetFirstNodeByName("pelvis") is None and other.GetScene() is scene
+    assert not home.ui.removeSampleButton.enabled
+
+
 def test_a_download_is_cancelled(home: SimpleNamespace, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     load = fake_load(home, scene, home.ui.cancelLoadButton.click)
     monkeypatch.setattr(home.widget.logic, "loadSample", load)
@@ -313,6 +323,7 @@ def test_the_samples_are_registered_with_sample_data(home: SimpleNamespace, monk
     from SyntheXLib.datasets.sample import SAMPLES
 
     logic = Mock()
+    logic.sampleDataSourcesByCategory.return_value = []
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
     loaded = Mock()
     monkeypatch.setattr(sample_data, "loadWithDialog", loaded)
@@ -323,6 +334,10 @@ def test_the_samples_are_registered_with_sample_data(home: SimpleNamespace, monk
     assert all(Path(source["thumbnailFileName"]).is_file() for source in sources)
     sources[1]["customDownloader"](SimpleNamespace())
     loaded.assert_called_once_with("chest")
+    logic.sampleDataSourcesByCategory.return_value = [SimpleNamespace(**source) for source in sources]
+    logic.registerCustomSampleDataSource.reset_mock()
+    home.module.SyntheX(SimpleNamespace(path="x")).registerSamples()
+    logic.registerCustomSampleDataSource.assert_not_called()  # not twice
 
 
 def test_train_and_infer_are_opened_with_what_was_made_last(
