@@ -47,7 +47,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the title bar."""
         painter = QtGui.QPainter(self)
-        painter.fillRect(0, 0, get_property(self, "width"), 22, QtGui.QColor("#d8dde3"))
+        painter.fillRect(0, 0, get_property(self, "width"), 22, get_property(self, "palette").mid())
         painter.drawText(8, 16, ("\u25b8 " if self.collapsed else "\u25be ") + self.text)
         painter.end()
 
