@@ -7,7 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from SyntheXHomeLib.panels import enable
+from SyntheXHomeLib.panels import enable, say
 from SyntheXTrainLib.datasets import DatasetsSummary
 from SyntheXTrainLib.logic import SyntheXTrainLogic
 
@@ -48,13 +48,14 @@ class DatasetPanel:
         if [ui.datasetList.item(row).text() for row in range(ui.datasetList.count)] != listed:
             ui.datasetList.clear()
             ui.datasetList.addItems(listed)
+            for row, folder in enumerate(listed):
+                ui.datasetList.item(row).setToolTip(folder)  # its beginning may not fit
             ui.datasetList.setCurrentRow(len(listed) - 1)
         for widget in (ui.datasetList, ui.removeDatasetButton):
             widget.visible = bool(listed)
         self._updateButtons()
         summary = self._summary() if self.folders else DatasetsSummary()
-        ui.summaryLabel.text = summary.problem or _text(summary)
-        ui.summaryLabel.visible = bool(ui.summaryLabel.text)
+        say(ui.summaryLabel, summary.problem or _text(summary))
         return summary.problem
 
     def onAdd(self) -> None:

@@ -10,7 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SyntheXHomeLib.panels import enable
+from SyntheXHomeLib.panels import enable, say
 from SyntheXTrainLib.logic import SyntheXTrainLogic
 from SyntheXTrainLib.parameters import BEST_VALIDATION, INPUTS
 from SyntheXTrainLib.samples import SamplesPage
@@ -39,6 +39,7 @@ class PicturePanel:
         self._drawing = False
         self._lacks = ""
         self._shown: Any = None
+        say(ui.samplesLabel, "")
         ui.samplesButton.connect("clicked(bool)", self.onSamples)
         ui.sliceViewButton.connect("clicked(bool)", self.onSliceView)
         self._timer = qt.QTimer()
@@ -78,7 +79,7 @@ class PicturePanel:
             self._page = self._logic.samples(self._config())
             self._drawing = True
             self._parameters.picture = INPUTS
-            self._ui.samplesLabel.text = _("Drawing samples ...")
+            say(self._ui.samplesLabel, _("Drawing samples ..."))
             self._timer.start()
         self.update(self._parameters.output, self._lacks)
 
@@ -99,7 +100,7 @@ class PicturePanel:
             return
         self._timer.stop()
         self._drawing = False
-        self._ui.samplesLabel.text = page.message
+        say(self._ui.samplesLabel, page.message)
         self.update(self._parameters.output, self._lacks)
 
     def _path(self, folder: str) -> Path | None:

@@ -9,7 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SyntheXHomeLib.panels import enable, needs
+from SyntheXHomeLib.panels import enable, needs, say
 from SyntheXHomeLib.settings import LAST_MODEL, remember
 from SyntheXTrainLib.logic import SyntheXTrainLogic, TrainingState
 
@@ -28,6 +28,7 @@ class ResultPanel:
     def __init__(self, ui: Any, logic: SyntheXTrainLogic) -> None:
         self._ui, self._logic = ui, logic
         self._folder = ""
+        say(ui.exportLabel, "")
         ui.exportPath.filters = ctk.ctkPathLineEdit.Files | ctk.ctkPathLineEdit.Writable
         ui.exportPath.nameFilters = [_("Model files") + " (*.pt)"]
         ui.copyPathButton.connect("clicked(bool)", lambda: qt.QApplication.clipboard().setText(ui.modelEdit.text))
@@ -36,6 +37,8 @@ class ResultPanel:
 
     def update(self, folder: str, state: TrainingState) -> None:
         """Show the model of the run in a folder, and enable what can be done with it."""
+        if folder != self._folder:
+            say(self._ui.exportLabel, "")
         self._folder = folder
         ui = self._ui
         ui.modelEdit.text = str(self._logic.modelPath(folder) or "") if folder else ""
@@ -51,7 +54,7 @@ class ResultPanel:
         """Copy the model file."""
         with slicer.util.tryWithErrorDisplay(_("The model could not be exported."), waitCursor=True):
             written = self._logic.exportModel(self._folder, self._ui.exportPath.currentPath)
-            self._ui.exportLabel.text = _("Written: {path}").format(path=written)
+            say(self._ui.exportLabel, _("Written: {path}").format(path=written))
 
     def onInfer(self) -> None:
         """Open the Infer module with the model."""

@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from SyntheXHomeLib.panels import enable, needs
+from SyntheXHomeLib.panels import enable, needs, say
 from SyntheXHomeLib.settings import LAST_DATASET, LAST_MODEL, recall, remember
 from SyntheXTrainLib.close_question import CloseQuestion
 from SyntheXTrainLib.curves import CHARTS, TrainingCurves
@@ -173,7 +173,7 @@ class SyntheXTrainWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         enable(ui.stopButton, _("End the training; whole epochs stay"), "" if running else _("No training runs in the output folder."))
         resumable = "" if state.status in ("stopped", "failed") else _("There is no interrupted training in the output folder.")
         enable(ui.resumeButton, _("Go on from the last whole epoch"), runs or resumable)
-        ui.statusLabel.text = stateText(state)
+        say(ui.statusLabel, stateText(state))
         ui.progressBar.value = round(1000 * state.share)
         history = self.logic.history(folder) if folder else []
         enable(ui.plotButton, _("Show the curve in a plot view"), "" if history else _("No epoch is finished yet."))

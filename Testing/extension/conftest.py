@@ -152,5 +152,7 @@ def remembered(slicer_gui: ModuleType, monkeypatch: pytest.MonkeyPatch) -> dict[
 def train(load: Any, remembered: dict[str, str]) -> Iterator[SimpleNamespace]:
     """The panel, with no training and no data set chosen."""
     module, widget, panel = load("SyntheXTrain")
+    panel.resize(400, 1000)
+    panel.show()
     yield SimpleNamespace(module=module, widget=widget, panel=panel, ui=widget.ui, remembered=remembered)
     widget.cleanup()

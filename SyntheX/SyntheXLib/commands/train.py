@@ -59,7 +59,6 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from SyntheXLib.training.config import TrainingConfig
-    from SyntheXLib.training.run import train
 
     given = {name: value for _, name, _, _ in _SETTINGS if (value := getattr(options, name)) is not None}
     if options.validation is not None:
@@ -71,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
         write_samples(TrainingConfig.from_dict({**values, "out": str(options.out or options.preview.parent)}), options.preview)
         print(options.preview)
         return 0
+    from SyntheXLib.training.run import train
+
     if options.out is not None:
         values["out"] = str(options.out)
     with progress_lines(options.progress) if options.progress else nullcontext() as progress:

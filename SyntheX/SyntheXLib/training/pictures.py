@@ -19,7 +19,7 @@ from SyntheXLib.networks.transunet import NetworkOutput
 from SyntheXLib.tasks.task import Task
 from SyntheXLib.training.config import TrainingConfig
 from SyntheXLib.training.data import EpochSampler, XrayTensors, derived_seed, open_sources
-from SyntheXLib.training.engines import make_randomization, prepare_batch
+from SyntheXLib.training.inputs import make_randomization, prepare_batch
 from SyntheXLib.training.run_folder import PICTURES, find_pictures
 from SyntheXLib.training.split import split_sources
 

@@ -26,7 +26,8 @@ from SyntheXLib.randomization.batch import XrayBatch
 from SyntheXLib.training.checkpoints import check_same, read_last_checkpoint, write_checkpoint
 from SyntheXLib.training.config import TrainingConfig
 from SyntheXLib.training.data import EpochSampler, XrayTensors, derived_seed, make_loader, open_sources
-from SyntheXLib.training.engines import make_evaluator, make_randomization, make_trainer
+from SyntheXLib.training.engines import make_evaluator, make_trainer
+from SyntheXLib.training.inputs import make_randomization
 from SyntheXLib.training.pictures import ValidationPictures
 from SyntheXLib.training.provenance import describe_model, describe_sources
 from SyntheXLib.training.report import ProgressCallback, Reporter
