@@ -47,9 +47,9 @@ class CasePanel(VTKObservationMixin):
         table.connect("cellDoubleClicked(int,int)", self._onDoubleClicked)
         table.connect("itemSelectionChanged()", self._updateButtons)
         table.connect("customContextMenuRequested(QPoint)", self._onContextMenu)
-        ui.chooseButton.connect("clicked(bool)", lambda _checked: self._onChoose())
-        ui.placeButton.connect("clicked(bool)", lambda _checked: self._onPlace())
-        ui.estimateButton.connect("clicked(bool)", lambda _checked: self._onEstimate())
+        ui.chooseButton.connect("clicked(bool)", self._onChoose)
+        ui.placeButton.connect("clicked(bool)", self._onPlace)
+        ui.estimateButton.connect("clicked(bool)", self._onEstimate)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(_GATHER_MS)
@@ -199,7 +199,7 @@ class CasePanel(VTKObservationMixin):
             action.checked = key in structure.keys
             action.connect("toggled(bool)", lambda checked, key=key: self._choose(structure.name, key, checked))
         self._menu.addSeparator()
-        self._menu.addAction(_("Match all by name again")).connect("triggered(bool)", lambda _checked: self._forget())
+        self._menu.addAction(_("Match all by name again")).connect("triggered(bool)", self._forget)
         self._menu.popup(qt.QCursor.pos())
 
     def _choose(self, name: str, key: str, chosen: bool) -> None:

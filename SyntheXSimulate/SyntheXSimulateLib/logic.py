@@ -27,6 +27,7 @@ from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview, de
 from SyntheXSimulateLib.renderers import whyNot
 from SyntheXSimulateLib.segment import SegmentRun, startSegmentation, whyNoSegmentation
 from SyntheXSimulateLib.structures import Match, isSegmentation, matchStructures, structureMasks
+from SyntheXSimulateLib.versions import nodeVersion
 
 # Tag of the node that keeps the panel's settings.
 _PARAMETERS = "SyntheXSimulate"
@@ -217,14 +218,5 @@ class SyntheXSimulateLogic:
         return None
 
     def version(self, node: Any | None) -> tuple[Any, ...]:
-        """Changes when another node, other data of it, or another place is meant; cheap enough to be asked every frame."""
-        if node is None:
-            return ()
-        parent = node.GetParentTransformNode()
-        data = node.GetImageData() if hasattr(node, "GetImageData") else None
-        return (
-            node.GetID(),
-            node.GetSegmentation().GetMTime() if isSegmentation(node) else 0 if data is not None else node.GetMTime(),
-            data.GetMTime() if data is not None else 0,
-            parent.GetTransformToWorldMTime() if parent is not None else 0,
-        )
+        """See `versions.nodeVersion`."""
+        return nodeVersion(node)

@@ -94,7 +94,6 @@ def chooseSegments(segmentationNode: Any, task: Task, structure: str, keys: Iter
     before = {key for match in _matchSegments(segmentation, task) if match.name == structure for key in match.keys}
     for key in before | chosen:
         segmentation.GetSegment(key).SetTag(_choiceTag(task), structure if key in chosen else _NOTHING)
-    segmentation.Modified()  # who has made something of the structures asks for that
 
 
 def forgetChoices(segmentationNode: Any, task: Task) -> None:
@@ -102,7 +101,6 @@ def forgetChoices(segmentationNode: Any, task: Task) -> None:
     segmentation = segmentationNode.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
         segmentation.GetNthSegment(index).RemoveTag(_choiceTag(task))
-    segmentation.Modified()
 
 
 def segmentNames(segmentationNode: Any) -> dict[str, str]:

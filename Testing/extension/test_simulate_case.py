@@ -76,6 +76,31 @@ def test_a_choice_by_hand_outdoes_the_names(scene: Any, slicer_core: ModuleType)
     assert found(node) == {"left_hemipelvis": (left,), "lumbar_vertebrae": (lumbar,)}
 
 
+def test_a_version_changes_with_whatever_a_specimen_is_made_of(scene: Any, slicer_core: ModuleType) -> None:
+    volume, node, (key,) = segmentation(scene, slicer_core, "mystery")
+    markups, transform = newLandmarks("case"), scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    markups.AddControlPoint((1.0, 2.0, 3.0), "FH-l")
+    mask = np.ones(SHAPE, np.uint8)
+    changes: list[tuple[Any, Any]] = [
+        (volume, lambda: slicer_core.util.updateVolumeFromArray(volume, mask.astype(np.int16))),
+        (node, lambda: slicer_core.util.updateSegmentBinaryLabelmapFromArray(mask, node, key, volume)),
+        (node, lambda: node.GetSegmentation().GetSegment(key).SetName("femur_left")),
+        (node, lambda: chooseSegments(node, HIP, "right_femur", [key])),
+        (node, lambda: node.GetSegmentation().RemoveSegment(key)),
+        (markups, lambda: markups.SetNthControlPointPosition(0, 1.0, 2.0, 4.0)),
+        (markups, lambda: markups.SetNthControlPointLabel(0, "FH-r")),
+        (markups, lambda: markups.UnsetNthControlPointPosition(0)),
+        (markups, lambda: markups.RemoveAllControlPoints()),
+        *((moved, lambda moved=moved: moved.SetAndObserveTransformNodeID(transform.GetID())) for moved in (volume, node, markups)),
+    ]
+    version = SyntheXSimulateLogic().version
+    for place, (changed, change) in enumerate(changes):
+        before = version(changed)
+        assert version(changed) == before
+        change()
+        assert version(changed) != before, place
+
+
 def test_choices_are_saved_with_the_segmentation(scene: Any, slicer_core: ModuleType, tmp_path: Path) -> None:
     _, node, (key,) = segmentation(scene, slicer_core, "mystery")
     chooseSegments(node, HIP, "left_femur", [key])
@@ -117,7 +142,7 @@ def test_slices_jump_to_a_landmark(scene: Any, slicer_core: ModuleType) -> None:
 
 
 def pelvis(slicer: ModuleType) -> tuple[Any, Any, dict[str, np.ndarray]]:
-    """CT and label map of two blocks as hip bones and two balls in their sockets as femoral heads, under a transform; centres in the world."""
+    """CT and labels, two blocks as hip bones with balls in their sockets as femoral heads, under a transform; centres in the world."""
     shape, matrix = (60, 50, 80), np.diag([3.0, 3.0, 3.0, 1.0])
     matrix[:3, 3] = (-118.5, -73.5, -88.5)
     k, j, i = np.indices(shape)
