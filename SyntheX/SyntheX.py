@@ -5,10 +5,11 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 from SyntheXHomeLib import sample_data
 from SyntheXHomeLib.logic import SyntheXLogic
+from SyntheXHomeLib.self_test import SyntheXTest
 from SyntheXHomeLib.widget import SyntheXWidget
 
 __all__ = ["SyntheX", "SyntheXLogic", "SyntheXTest", "SyntheXWidget"]
@@ -35,18 +36,3 @@ class SyntheX(ScriptedLoadableModule):
     def registerSamples(self) -> None:
         """Called when all modules are there."""
         sample_data.register(sample_data.loadWithDialog)
-
-
-class SyntheXTest(ScriptedLoadableModuleTest):
-    """Runs from Reload and Test, and as a test of the build."""
-
-    def test_every_package_has_a_version_or_a_problem(self) -> None:
-        """Asks metadata alone, so it holds before anything is installed."""
-        states = SyntheXLogic().packages()
-        self.assertIn("torch", [state.name for state in states])
-        self.assertTrue(all(state.version or state.problem == "missing" for state in states))
-
-    def test_the_samples_have_pictures(self) -> None:
-        """They are part of the extension."""
-        for name in SyntheXLogic().sampleNames():
-            self.assertTrue(sample_data.thumbnail(name).is_file(), name)

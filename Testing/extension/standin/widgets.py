@@ -27,6 +27,13 @@ def _of_spin(kind: Any, name: str) -> Any:
     return QtCore.Property(kind, lambda self: get_property(self._spin, name), lambda self, value: set_property(self._spin, name, value))
 
 
+class ctkSettings(QtCore.QSettings):
+    """The application's settings; of this process alone."""
+
+    def __init__(self) -> None:
+        super().__init__("", QtCore.QSettings.Format.IniFormat)
+
+
 class ctkCollapsibleButton(QtWidgets.QWidget):
     """A titled section."""
 
@@ -85,7 +92,7 @@ class ctkSliderWidget(QtWidgets.QWidget):
 class ctkPathLineEdit(QtWidgets.QWidget):
     """A path with a browse button."""
 
-    Files, Dirs = 1, 2
+    Dirs, Files, Writable = 0x1, 0x2, 0x20
     currentPathChanged = QtCore.Signal(str)
     nameFilters = stored("QStringList", "nameFilters", [])
     filters = stored(int, "filters", 0)
@@ -211,7 +218,7 @@ class qMRMLTableView(QtWidgets.QTableWidget):
                 self.setItem(row, column, QtWidgets.QTableWidgetItem(table.GetValue(row, column).ToString()))
 
 
-CTK: dict[str, type] = {cls.__name__: cls for cls in (ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit)}
+CTK: dict[str, type] = {cls.__name__: cls for cls in (ctkSettings, ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit)}
 QMRML: dict[str, type] = {cls.__name__: cls for cls in (qMRMLWidget, qMRMLNodeComboBox, qMRMLTableView)}
 # Classes that no panel here uses, but that Slicer's parameter node wrapper compares with; the loader makes none.
 _UNUSED_CTK = (
