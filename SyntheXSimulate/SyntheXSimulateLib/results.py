@@ -6,12 +6,14 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SyntheXHomeLib.subject_hierarchy import remove_nodes
 from SyntheXLib.datasets.format import HEADER_FILE
 from SyntheXLib.errors import SyntheXError
-from SyntheXSimulateLib.parameters import SimulateParameters
+
+if TYPE_CHECKING:
+    from SyntheXSimulateLib.parameters import SimulateParameters
 
 # Kind of a result to the parameters that refer to its nodes.
 NODES: dict[str, tuple[str, ...]] = {
