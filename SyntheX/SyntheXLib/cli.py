@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in COMMANDS:
         command.add(commands)
     options = parser.parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else arguments
     # A polite kill tidies up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -57,6 +57,24 @@ def has_ended(process: subprocess.Popen[Any]) -> bool:
     return process.poll() is not None
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs; numbers are used again, so a yes may mean another one."""
+    if os.name == "nt":  # os.kill would end the process there
+        import ctypes
+
+        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid)  # type: ignore[attr-defined]
+        if handle:
+            ctypes.windll.kernel32.CloseHandle(handle)  # type: ignore[attr-defined]
+        return bool(handle)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def foreign_environment() -> Mapping[str, str]:
     """This process's environment variables for another Python: without what points it to this one's packages.
 

@@ -93,7 +93,7 @@ class XrayDataset:
 
     def source_to_isocenter_mm(self, index: int) -> float:
         """Distance from source to isocentre of an image along the central ray, mm."""
-        return float(self._parameters(index)["source_to_isocenter_mm"])
+        return float(self.parameters(index)["source_to_isocenter_mm"])
 
     def checksum(self) -> str:
         """See `format.content_checksum`."""
@@ -139,7 +139,8 @@ class XrayDataset:
             file.close()
         self._files.clear()
 
-    def _parameters(self, index: int) -> dict[str, Any]:
+    def parameters(self, index: int) -> dict[str, Any]:
+        """What was drawn for an image, and its specimen; quick, the image is not read."""
         file, row = self._place(index)
         values: dict[str, Any] = json.loads(file[names.PARAMETERS][row])
         return values

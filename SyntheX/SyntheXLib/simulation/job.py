@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from SyntheXLib.rendering.material_map import MaterialCaster, read_material_map
 from SyntheXLib.rendering.renderer import check_level, make_renderer
 from SyntheXLib.scene.case_files import CaseFiles, load_specimen
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.simulation.specimen_store import SpecimenStore
 from SyntheXLib.simulation.view import ViewSettings, make_view
 from SyntheXLib.tasks.task import Task
 
@@ -97,7 +99,7 @@ def _describe(case: CaseFiles) -> dict[str, Any]:
 
 
 class ShardMaker:
-    """Makes shards of a job in this process; keeps specimens and renderer from one shard to the next.
+    """Makes shards of a job in this process; keeps specimens and renderers from one shard to the next.
 
     Parameters
     ----------
@@ -105,72 +107,88 @@ class ShardMaker:
         The job.
     threads
         Cores for the renderer; None takes all.
+    store
+        Where the specimens lie that other processes use too; None keeps them in this process.
     """
 
-    def __init__(self, job: ShardJob, threads: int | None = None) -> None:
+    def __init__(self, job: ShardJob, threads: int | None = None, store: SpecimenStore | None = None) -> None:
         self.job = job
+        self._store = store or SpecimenStore()
         self._renderers: dict[int, Any] = {}
-        self._specimens: dict[int, tuple[Specimen, np.ndarray]] = {}
+        self._isocenters: dict[int, np.ndarray] = {}
         self._casters: dict[int, MaterialCaster] = {}
         self._threads = threads
 
     def specimen(self, number: int) -> Specimen:
-        """Specimen of case `number`, loaded when first asked for."""
-        return self._case(number)[0]
+        """Specimen of case `number`, loaded when first asked for.
 
-    def make(self, shard: int, on_image: Callable[[], None] | None = None, cancelled: Callable[[], bool] | None = None) -> bool:
-        """Render a shard unless it is there or somebody else is at it.
+        Raises
+        ------
+        SyntheXError
+            When the case is bad, see `scene.case_files.load_specimen`.
+        """
+        return self._store.get(number, lambda: load_specimen(self.job.cases[number], self.job.task))
+
+    def make(self, shards: Iterable[int], on_image: Callable[[], None] | None = None, cancelled: Callable[[], bool] | None = None) -> None:
+        """Render shards, unless they are there or somebody else is at them; while one is written the next is rendered.
 
         Parameters
         ----------
-        shard
-            Number of the shard.
+        shards
+            Their numbers; the next is asked for when the last is rendered.
         on_image
             Called after every image.
         cancelled
-            Asked before every image; once true, nothing of the shard is left.
-
-        Returns
-        -------
-        bool
-            Whether the shard is now valid.
+            Asked before every image; once true, the shard that is being rendered is given up and nothing of it is left.
         """
-        if shard_is_valid(self.job.folder, shard):
-            return True
-        claim = ShardClaim(self.job.folder, shard)
-        if not claim.take():
-            return False
-        try:
-            if shard_is_valid(self.job.folder, shard):  # made while the claim was awaited
-                return True
-            images = self.job.shard_range(shard)
-            started, samples = time.perf_counter(), []
-            for index in images:
-                if cancelled is not None and cancelled():
-                    return False
-                samples.append(self._view(index))
-                claim.touch()
-                if on_image is not None:
-                    on_image()
-            write_shard(self.job.folder, shard, images.start, samples, time.perf_counter() - started)
-            return True
-        finally:
-            claim.release()
+        with ThreadPoolExecutor(1) as writer:
+            written: Future[None] | None = None
+            for shard in shards:
+                claim = ShardClaim(self.job.folder, shard)
+                if shard_is_valid(self.job.folder, shard) or not claim.take():
+                    continue
+                handed_over = False
+                try:
+                    if shard_is_valid(self.job.folder, shard):  # made while the claim was awaited
+                        continue
+                    started = time.perf_counter()
+                    samples = self._samples(self.job.shard_range(shard), claim, on_image, cancelled)
+                    if samples is None:
+                        break
+                    if written is not None:
+                        written.result()
+                    written = writer.submit(_write, self.job, shard, samples, time.perf_counter() - started, claim)
+                    handed_over = True
+                finally:
+                    if not handed_over:
+                        claim.release()
+            if written is not None:
+                written.result()
+
+    def _samples(
+        self, images: range, claim: ShardClaim, on_image: Callable[[], None] | None, cancelled: Callable[[], bool] | None
+    ) -> list[dict[str, Any]] | None:
+        """The images of a shard; None when cancelled."""
+        samples = []
+        for index in images:
+            if cancelled is not None and cancelled():
+                return None
+            samples.append(self._view(index))
+            claim.touch()
+            if on_image is not None:
+                on_image()
+        return samples
 
     def _view(self, index: int) -> dict[str, Any]:
-        number = index % len(self.job.cases)
-        specimen, isocenter = self._case(number)
-        # A renderer keeps its prepared volume, so each specimen has its own.
-        if number not in self._renderers:
-            self._renderers[number] = make_renderer(self.job.renderer, threads=self._threads)
-        job = self.job
-        return make_view(specimen, isocenter, job.task, job.settings, self._renderers[number], job.seed, index, self._caster(number))
-
-    def _case(self, number: int) -> tuple[Specimen, np.ndarray]:
-        if number not in self._specimens:
-            specimen = load_specimen(self.job.cases[number], self.job.task)
-            self._specimens[number] = (specimen, specimen.structure_centroid(self.job.task.poses.isocenter))
-        return self._specimens[number]
+        job, number = self.job, index % len(self.job.cases)
+        specimen = self.specimen(number)
+        if number not in self._isocenters:
+            self._isocenters[number] = specimen.structure_centroid(job.task.poses.isocenter)
+            # A renderer keeps its prepared volume, so each specimen has its own.
+            self._renderers[number] = make_renderer(job.renderer, threads=self._threads, share=self._store.share(number))
+        return make_view(
+            specimen, self._isocenters[number], job.task, job.settings, self._renderers[number], job.seed, index, self._caster(number)
+        )
 
     def _caster(self, number: int) -> MaterialCaster | None:
         case = self.job.cases[number]
@@ -182,3 +200,10 @@ class ShardMaker:
             calibration = self.job.settings.exposure.decomposition.calibration
             self._casters[number] = MaterialCaster(specimen, material_map, calibration, self.job.renderer, self._threads)
         return self._casters[number]
+
+
+def _write(job: ShardJob, shard: int, samples: list[dict[str, Any]], seconds: float, claim: ShardClaim) -> None:
+    try:
+        write_shard(job.folder, shard, job.shard_range(shard).start, samples, seconds)
+    finally:
+        claim.release()
