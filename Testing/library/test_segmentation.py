@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from phantoms import OBLIQUE, affine
+from phantoms import OBLIQUE, affine, world_grid
 
 from SyntheXLib.cli import main
 from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import CaseFiles, ijk_to_ras, itk_image, read_image, read_label_names
 from SyntheXLib.segmentation import totalsegmentator
+from SyntheXLib.segmentation.label_grid import labels_on_grid
 from SyntheXLib.tasks.task import load_task
 
 FLIPPED = OBLIQUE @ np.array([[0.0, -1, 0], [0, 0, 1], [-1, 0, 0]])  # other order and directions of the axes
@@ -174,6 +175,24 @@ def test_a_model_that_does_not_fit_is_told_in_one_sentence(tmp_path: Path, capsy
         assert main(["segment", "--ct", str(tmp_path / "ct.nii.gz"), *out, *arguments]) == 2
         assert expected in capsys.readouterr().err
     assert not list(tmp_path.glob("*seg*"))
+
+
+@pytest.mark.parametrize(("coarse", "fine"), [(3.0, 1.0), (2.0, 1.3)])
+def test_labels_on_finer_voxels_have_smooth_borders(coarse: float, fine: float) -> None:
+    def balls(spacing: float, rotation: np.ndarray) -> sitk.Image:
+        """Two balls of 16 mm that touch, and an image that cuts off the second."""
+        shape = tuple(round(side / spacing) for side in (60, 60, 66))
+        matrix = affine(shape, spacing, rotation)
+        points = world_grid(shape, matrix)
+        first, second = (np.linalg.norm(points - (x, 2, -1), axis=-1) < 16 for x in (-17, 15))
+        return itk_image((first * 1 + second * 200).astype(np.uint8), matrix)
+
+    expected, source = balls(fine, OBLIQUE), balls(coarse, np.eye(3))
+    found = labels_on_grid(source, expected)
+    assert found.GetSize() == expected.GetSize() and found.GetPixelID() == source.GetPixelID()
+    stepped = sitk.Resample(source, expected, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    wrong = [(sitk.GetArrayFromImage(image) != sitk.GetArrayFromImage(expected)).mean() for image in (found, stepped)]
+    assert wrong[0] < 0.02 and wrong[0] < 0.8 * wrong[1]
 
 
 # TotalSegmentator

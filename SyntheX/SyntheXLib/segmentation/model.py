@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import itk_image, read_label_names
+from SyntheXLib.segmentation.label_grid import labels_on_grid
 from SyntheXLib.segmentation.preprocessing import Preprocessing, preprocessing_by_options, preprocessing_of_bundle
 
 if TYPE_CHECKING:
@@ -91,10 +92,7 @@ class SegmentationModel:
         except RuntimeError as error:  # of SimpleITK or of a bundle's own transforms
             raise SyntheXError(f"Network {self.bundle.path}: the preprocessing fails: {error.__cause__ or error}.") from error
         labels = self._labels(values, device, progress)
-        found = itk_image(np.ascontiguousarray(labels.transpose(2, 1, 0)), matrix)
-        # Between voxels of another size labels are smoothed; where axes are only turned, every voxel finds its own again.
-        same = np.allclose(sorted(found.GetSpacing()), sorted(ct.GetSpacing()), rtol=1e-3)
-        return sitk.Resample(found, ct, sitk.Transform(), sitk.sitkNearestNeighbor if same else sitk.sitkLabelGaussian, 0)
+        return labels_on_grid(itk_image(np.ascontiguousarray(labels.transpose(2, 1, 0)), matrix), ct)
 
     def _labels(self, values: Any, device: str, progress: Callable[[int, int], None] | None) -> np.ndarray:
         """(I, J, K) channel with the highest score, of (1, I, J, K) values; slab by slab, so that memory does not grow with the volume."""
