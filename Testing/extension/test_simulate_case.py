@@ -159,6 +159,7 @@ def test_slices_jump_to_a_landmark(scene: Any, slicer_core: ModuleType) -> None:
     jumpToLandmark(node, "FH-l")
     matrix = view.GetSliceToRAS()
     assert [matrix.GetElement(row, 3) for row in range(3)] == [11, -22, 33] and before == 0
+    scene.RemoveNode(view)  # clearing the scene would leave it
 
 
 def pelvis(slicer: ModuleType) -> tuple[Any, Any, dict[str, np.ndarray]]:

@@ -47,7 +47,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the title bar."""
         painter = QtGui.QPainter(self)
-        painter.fillRect(0, 0, get_property(self, "width"), 22, QtGui.QColor("#d8dde3"))
+        painter.fillRect(0, 0, get_property(self, "width"), 22, QtGui.QColor(128, 140, 150, 60))  # seen on light and on dark
         painter.drawText(8, 16, ("\u25b8 " if self.collapsed else "\u25be ") + self.text)
         painter.end()
 
@@ -265,6 +265,9 @@ class UiLoader(QtUiTools.QUiLoader):
             unknown = [name for name in names if not name.startswith(("_", "Slicer"))]  # "_": Qt's own
             if unknown:
                 raise RuntimeError(f"{type(obj).__name__} has no property {unknown}")
+        for obj in objects.values():
+            if isinstance(obj, ctkCollapsibleButton) and obj.collapsed:  # said before it had children
+                obj._on_collapsed()
         for sender, signal, receiver, slot in connections:
             objects[sender].connect(signal, getattr(objects[receiver], slot.partition("(")[0]))
         receivers = {receiver for _, signal, receiver, _ in connections if signal.startswith("mrmlSceneChanged")}
