@@ -167,7 +167,7 @@ def make_view(
         device.pixel_spacing_mm,
         settings.poisson_photons,
         materials=materials.area_densities(scene, fine) if materials and settings.level == "realistic" else None,
-        scatter=_scatter(specimen, fine, exposure, settings.scatter_photons, seed, index) if settings.scatter_photons else None,
+        scatter=_scatter(scene, fine, exposure, settings.scatter_photons, seed, index) if settings.scatter_photons else None,
     )
     pixels, visible = camera.project(scene.landmark_array(task.landmark_names))
     return {
@@ -181,13 +181,13 @@ def make_view(
     }
 
 
-def _scatter(specimen: Specimen, camera: Camera, exposure: Exposure, photons: int, seed: int, index: int) -> tuple[np.ndarray, float]:
+def _scatter(scene: Scene, camera: Camera, exposure: Exposure, photons: int, seed: int, index: int) -> tuple[np.ndarray, float]:
     from SyntheXLib.rendering.monte_carlo_scatter import scatter_by_monte_carlo
 
     # A stream of its own, as noise and pose have; the views of a data set are spread over processes, so that one thread is enough.
     own = int(np.random.SeedSequence(seed, spawn_key=(index, 3)).generate_state(1)[0])
     found = scatter_by_monte_carlo(
-        specimen,
+        scene.specimen,
         camera,
         exposure.spectrum,
         exposure.detector,
@@ -196,6 +196,7 @@ def _scatter(specimen: Specimen, camera: Camera, exposure: Exposure, photons: in
         exposure.scatter.field_mm,
         exposure.decomposition,
         threads=1,
+        tools=scene.tools,
     )
     assert found is not None  # nobody cancels
     return found
