@@ -146,7 +146,8 @@ class SegmentationModel:
 def load_model(path: Path, options: ModelOptions | None = None) -> SegmentationModel:
     """Load a TorchScript file or MONAI bundle as a segmentation network.
 
-    A bundle's ``inference.json`` tells preprocessing and window. Without it, a table ``synthex`` in the metadata may give ``orientation``,
+    A bundle's ``inference.json`` tells preprocessing and window; what the options say goes before, and an HU range replaces all of its
+    preprocessing. Without it, a table ``synthex`` in the metadata may give ``orientation``,
     ``spacing_mm`` and ``hu_range``, and the options all that; see `ModelOptions`.
 
     Raises
@@ -164,11 +165,8 @@ def load_model(path: Path, options: ModelOptions | None = None) -> SegmentationM
             f"Network {path}: expected names of its output channels, 0 (background), 1, 2 ..., in MONAI's metadata or by --channels, "
             f"found {', '.join(map(str, sorted(names)))}."
         )
-    own = bundle.inference.get("preprocessing")
-    if own is not None and (options.orientation, options.spacing_mm, options.hu_range) != (None, None, None):
-        raise SyntheXError(f"Network {path} brings its own preprocessing: expected no --orientation, --spacing or --hu-range.")
-    if own is not None:
-        preprocessing = preprocessing_of_bundle(bundle)
+    if bundle.inference.get("preprocessing") is not None and options.hu_range is None:
+        preprocessing = preprocessing_of_bundle(bundle, options.orientation, options.spacing_mm)
     else:
         preprocessing = preprocessing_by_options(bundle, options.orientation, options.spacing_mm, options.hu_range)
     del names[0]
@@ -179,13 +177,10 @@ def _inferer(bundle: Bundle, options: ModelOptions) -> dict[str, Any]:
     """The sliding window: the bundle's own, else by the input's shape in the metadata; the option's side before both."""
     found: dict[str, Any] = {"overlap": 0.25, "mode": "gaussian", "padding_mode": "constant"}
     side: Any = None
-    if "inferer" in bundle.inference:
-        try:
-            own = bundle.parser().get_parsed_content("inferer")
-        except Exception as error:  # as above
-            raise SyntheXError(f"Network {bundle.path}: the inferer of inference.json cannot be made: {error}.") from error
-        side = getattr(own, "roi_size", None)
-        found |= {name: getattr(own, name) for name in found if hasattr(own, name)}
+    own = bundle.inference.get("inferer")
+    if isinstance(own, dict) and str(own.get("_target_")).endswith("SlidingWindowInferer"):
+        side = bundle.plain(own.get("roi_size")) if options.window is None else None
+        found |= {name: bundle.plain(own[name]) for name in found if name in own}
     shape = bundle.input_format().get("spatial_shape", ())
     if side is None and len(shape) == 3 and all(isinstance(length, int) for length in shape):  # else a formula such as "*"
         side = shape
