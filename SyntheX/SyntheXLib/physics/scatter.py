@@ -1,10 +1,11 @@
 """Scattered radiation: a blur of what the object emits, with a width that grows with its thickness; and the anti-scatter grid.
 
 Every part of the object sends scatter of energy A T^alpha (-ln T)^beta per incident energy, T being the primary transmission of its ray,
-spread over the detector by two Gaussians that depend on the water-equivalent thickness and the air gap. The numbers come from our own
-Monte Carlo of water slabs (``tables/scatter.csv``). Symmetric kernels of slabs: near the edges of an object and behind bone or metal,
-which is taken for the water that attenuates as much, the result is off by some ten per cent (against full Monte Carlo: 6 % RMS behind a
-slab, 11 % behind an elliptic cylinder).
+spread over the detector by three Gaussians that depend on the water-equivalent thickness and the air gap. The narrow one is the forward
+peak of Rayleigh and slightly deflected Compton scattering: a few per cent of the energy within one or two centimetres, but half of what a
+field of 50 mm scatters to its middle. The numbers come from our own Monte Carlo of water slabs (``tables/build_scatter.py``). Symmetric
+kernels of slabs: near the edges of an object and behind bone or metal, which is taken for the water that attenuates as much, the result is
+off by some ten per cent (against full Monte Carlo: 6 % RMS behind a slab, 11 % behind an elliptic cylinder).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.spectrum import Spectrum, tube_spectrum
 
-# Side of a cell of the grid on which scatter is computed, mm on the detector; the narrowest kernel of the table has a sigma of 30 mm.
-_CELL_MM = 10.0
+# Side of a cell of the grid on which scatter is computed, mm on the detector; the narrowest kernel of the table has a sigma of 5.5 mm.
+_CELL_MM = 5.0
 _LEAST_TRANSMISSION = 1e-12
 # The table's beams: mm of aluminium by kV.
 _TABLE_FILTRATION = {60.0: 3.5, 90.0: 4.0, 120.0: 4.3}
@@ -34,9 +35,9 @@ class Kernels:
     log_attenuation
         (K,) -ln T of the slabs (25 to 300 mm), rising.
     weight
-        (K, 2) energy share of the two Gaussians; sums to about 1 (the fit's scale).
+        (K, 3) energy share of the three Gaussians; sums to about 1 (the scatter within 1500 mm is fitted).
     sigma_mm
-        (K, 2) their standard deviations in the detector plane, mm.
+        (K, 3) their standard deviations in the detector plane, mm.
     emission
         A, alpha and beta of the emitted energy A T^alpha (-ln T)^beta per incident energy.
     mean_energy_kev
@@ -103,11 +104,10 @@ def kernels(kvp: float, air_gap_mm: float) -> Kernels:
     def mixed(name: str) -> np.ndarray:
         return np.einsum("v,g,vgk->k", over_voltage, over_gap, columns[name])
 
-    scale, first = mixed("fit_scale"), mixed("weight1")
     return Kernels(
         -np.einsum("v,g,vgk->k", over_voltage, over_gap, np.log(columns["primary"])),
-        np.stack([scale * first, scale * (1 - first)], axis=1),
-        np.stack([mixed("sigma1_mm"), mixed("sigma2_mm")], axis=1),
+        np.stack([mixed(f"weight{number}") for number in (1, 2, 3)], axis=1),
+        np.stack([mixed(f"sigma{number}_mm") for number in (1, 2, 3)], axis=1),
         (float(mixed("yield_a")[0]), float(mixed("yield_alpha")[0]), float(mixed("yield_beta")[0])),
         float(mixed("mean_kev").mean()),
     )

@@ -8,6 +8,7 @@ the paths through classes and tools add up to the path before.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -46,7 +47,11 @@ def with_tools(projection: Projection, scene: Scene, camera: Camera, plane_step:
     placed = [(part, body) for tool in scene.tools for part, body in zip(tool.parts, tool.bodies(), strict=True)]
     footprints = [footprint(body, camera) for _, body in placed]
     # From here on rays are numbered among those that may meet a tool.
-    touched = np.unique(np.concatenate(footprints))
+    number = np.zeros(shape[0] * shape[1], np.int64)
+    for pixels in footprints:
+        number[pixels] = 1
+    touched = np.flatnonzero(number)
+    number[touched] = np.arange(len(touched))
     rays = rays_of(touched, camera)
     directions = rays @ camera.world_to_camera[:3, :3]  # in the world, per mm of depth
     norms = np.linalg.norm(rays, axis=1)
@@ -55,7 +60,7 @@ def with_tools(projection: Projection, scene: Scene, camera: Camera, plane_step:
     bits = projection.label_bits.flatten()
     label_path = None if projection.label_path is None else projection.label_path.copy()
     for (part, body), pixels in zip(placed, footprints, strict=True):
-        near = np.searchsorted(touched, pixels)
+        near = number[pixels]
         whole = body.intersect(camera.source, directions[near]).of_rays(near)
         inside = _up_to(whole, camera.source_to_detector_mm)
         for other in taken:
@@ -142,12 +147,17 @@ def _joseph(hu: np.ndarray, position: np.ndarray, axis: np.ndarray) -> tuple[np.
     in_plane = axis[:, None] != np.arange(3)
     inside = np.all((position >= 0) & (position < size - in_plane), axis=1)
     cell = np.floor(position).astype(np.int64)
-    part = np.where(in_plane, position - cell, 0)
+    part = position - cell
     value = np.zeros(len(position))
-    for corner in range(8):
-        step = np.array([corner & 1, corner >> 1 & 1, corner >> 2])
-        share = np.where(step, part, 1 - part).prod(1)
-        index = cell + step - 1  # without the padding
+    every = np.arange(len(axis))
+    one, two = np.array([[1, 2], [0, 2], [0, 1]])[axis].T
+    for step in product((0, 1), (0, 1)):
+        index = cell - 1  # without the padding
+        share = np.ones(len(position))
+        for side, plane_axis in zip(step, (one, two), strict=True):
+            index[every, plane_axis] += side
+            along = part[every, plane_axis]
+            share *= along if side else 1 - along
         real = (share > 0) & np.all((index >= 0) & (index < size - 2), axis=1)
         i, j, k = index[real].T
         stored = np.zeros(len(position))
