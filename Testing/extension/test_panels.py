@@ -16,11 +16,20 @@ MODULES = ("SyntheX", "SyntheXSimulate", "SyntheXTrain", "SyntheXInfer")
 
 
 @pytest.fixture
-def load(slicer_gui: ModuleType, scene: Any) -> Any:
+def load(slicer_gui: ModuleType, scene: Any) -> Iterator[Any]:
     """Load a module by name: (Python module, widget, panel)."""
     from standin.application import load_module
 
-    return lambda name: load_module(ROOT / name / f"{name}.py")
+    loaded: list[Any] = []
+
+    def load_by_name(name: str) -> Any:
+        loaded.append(load_module(ROOT / name / f"{name}.py"))
+        return loaded[-1]
+
+    yield load_by_name
+    for _, widget, _ in loaded:
+        if getattr(widget, "parameters", None) is not None:
+            widget.cleanup()  # else it would go on with the scene of the next test
 
 
 def picture(panel: Any, name: str) -> None:
