@@ -93,11 +93,21 @@ def slicer_gui(slicer_core: ModuleType) -> Iterator[ModuleType]:
 
 
 @pytest.fixture
-def load(slicer_gui: ModuleType, scene: Any) -> Callable[[str], tuple[ModuleType, Any, Any]]:
+def load(slicer_gui: ModuleType, scene: Any) -> Iterator[Callable[[str], tuple[ModuleType, Any, Any]]]:
     """Load a module by name: (Python module, widget, panel)."""
     from standin.application import load_module
 
-    return lambda name: load_module(cmake_build.ROOT / name / f"{name}.py")
+    loaded: list[Any] = []
+
+    def load_by_name(name: str) -> tuple[ModuleType, Any, Any]:
+        loaded.append(load_module(cmake_build.ROOT / name / f"{name}.py"))
+        found: tuple[ModuleType, Any, Any] = loaded[-1]
+        return found
+
+    yield load_by_name
+    for _, widget, _ in loaded:
+        if getattr(widget, "parameters", None) is not None:
+            widget.cleanup()  # else it would go on with the scene of the next test
 
 
 @pytest.fixture(scope="session")
