@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from SyntheXLib.datasets.format import DatasetHeader, shard_is_valid
+from SyntheXLib.datasets.format import PARAMETERS, DatasetHeader, shard_is_valid
 from SyntheXLib.datasets.writer import ShardClaim, write_shard
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import sha256
 from SyntheXLib.rendering.material_map import MaterialCaster, read_material_map
 from SyntheXLib.rendering.renderer import check_level, make_renderer
-from SyntheXLib.scene.case_files import CaseFiles, load_specimen
+from SyntheXLib.scene.case_files import CaseFiles
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.simulation.patients import Patients
 from SyntheXLib.simulation.view import ViewSettings, make_view
 from SyntheXLib.tasks.task import Task
 
@@ -60,6 +59,11 @@ class ShardJob:
         if not self.cases:
             raise SyntheXError("Expected at least one case (CT and label map), found none.")
         check_level(self.renderer, self.settings.level)
+        if self.renderer == "deepdrr" and any(self.task.scene.shear_deg):
+            raise SyntheXError(f"Renderer 'deepdrr' cannot shear the patient, as task '{self.task.name}' does: use --renderer own.")
+        if self.settings.tool_files and any(self.task.scene.shear_deg):
+            raise SyntheXError(f"A tool file needs a task that does not shear the patient, found shear_deg in task '{self.task.name}'.")
+        Patients(self.task, self.cases, self.seed)  # tells what does not go together
 
     def shard_range(self, shard: int) -> range:
         """Indices of the images of a shard."""
@@ -84,7 +88,7 @@ class ShardJob:
 
 def _describe(case: CaseFiles) -> dict[str, Any]:
     files = {"ct": case.ct, "labels": case.labels, "landmarks": case.landmarks, "label_names": case.label_names}
-    files |= {"materials": case.materials, "material_names": case.material_names}
+    files |= {"materials": case.materials, "material_names": case.material_names, "lesions": case.lesions}
     description: dict[str, Any] = {"name": case.title}
     for key, path in files.items():
         if path is not None:
@@ -110,13 +114,13 @@ class ShardMaker:
     def __init__(self, job: ShardJob, threads: int | None = None) -> None:
         self.job = job
         self._renderers: dict[int, Any] = {}
-        self._specimens: dict[int, tuple[Specimen, np.ndarray]] = {}
+        self._patients = Patients(job.task, job.cases, job.seed)
         self._casters: dict[int, MaterialCaster] = {}
         self._threads = threads
 
     def specimen(self, number: int) -> Specimen:
         """Specimen of case `number`, loaded when first asked for."""
-        return self._case(number)[0]
+        return self._patients.specimen(number)
 
     def make(self, shard: int, on_image: Callable[[], None] | None = None, cancelled: Callable[[], bool] | None = None) -> bool:
         """Render a shard unless it is there or somebody else is at it.
@@ -158,19 +162,16 @@ class ShardMaker:
             claim.release()
 
     def _view(self, index: int) -> dict[str, Any]:
-        number = index % len(self.job.cases)
-        specimen, isocenter = self._case(number)
+        number, patient = self._patients.case_of(index), self._patients.of_image(index)
         # A renderer keeps its prepared volume, so each specimen has its own.
         if number not in self._renderers:
             self._renderers[number] = make_renderer(self.job.renderer, threads=self._threads)
         job = self.job
-        return make_view(specimen, isocenter, job.task, job.settings, self._renderers[number], job.seed, index, self._caster(number))
-
-    def _case(self, number: int) -> tuple[Specimen, np.ndarray]:
-        if number not in self._specimens:
-            specimen = load_specimen(self.job.cases[number], self.job.task)
-            self._specimens[number] = (specimen, specimen.structure_centroid(self.job.task.poses.isocenter))
-        return self._specimens[number]
+        view = make_view(
+            patient.specimen, patient.isocenter, job.task, job.settings, self._renderers[number], job.seed, index, self._caster(number)
+        )
+        view[PARAMETERS].update(patient.record)
+        return view
 
     def _caster(self, number: int) -> MaterialCaster | None:
         case = self.job.cases[number]
