@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.scene.case_files import largest_component
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.scene.texture import smooth_noise
 from SyntheXLib.tasks.settings import LesionSettings
@@ -72,6 +73,7 @@ def add_lesions(specimen: Specimen, settings: LesionSettings, rng: np.random.Gen
         lesion = _Lesion(settings, own)
         box, depth = lesion.depth_mm(specimen, center, own)
         share = np.clip(depth / max(lesion.edge_mm, 1e-3) + 0.5, 0, 1) * lung[box]
+        share *= largest_component(share > 0)  # the rough surface leaves specks
         texture = smooth_noise(share.shape, lesion.texture_mm / _spacing_kji(specimen), own)
         target = np.maximum(lesion.hu + lesion.texture_sd_hu * texture, hu[box])
         hu[box] = np.rint(hu[box] + share * (target - hu[box])).astype(np.int16)
@@ -133,7 +135,7 @@ def _places(specimen: Specimen, lung: np.ndarray, settings: LesionSettings) -> t
     periphery = np.exp(-np.maximum(depth[coarse], 0) / _PERIPHERY_MM)
     # Rank from the top and front (0) to the bottom and back (1) of the lungs.
     low, rear = (_rank(-ras[:, axis]) for axis in (2, 1))
-    lower = ((low + rear) / 2) ** 2
+    lower = ((low + rear) / 2) ** 3
     weights = np.ones(len(kji))
     for strength, weight in ((settings.peripheral, periphery), (settings.lower, lower)):
         weights *= 1 - strength + strength * weight / weight.mean()

@@ -128,7 +128,7 @@ def _fill(hu: np.ndarray, labels: np.ndarray, kinds: Mapping[int, Tissue], spaci
         mask = labels[box] == number
         values = kind.hu + kind.sd_hu * smooth_noise(mask.shape, kind.grain_mm / spacing, rng)
         if kind.shell_mm:
-            # The shell begins at the label's own surface, half a voxel outside its last voxel; where the CT ends there is none.
+            # The shell lies within the label's own surface; where the CT ends there is none.
             padded = np.pad(mask, 1, mode="edge")
             image = sitk.GetImageFromArray(padded.astype(np.uint8))
             image.SetSpacing(spacing[::-1].tolist())
@@ -141,7 +141,9 @@ def _depth_in(mask: np.ndarray, like: sitk.Image) -> np.ndarray:
     """(K, J, I) depth below the surface of a mask, mm, negative outside."""
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
     image.SetSpacing(like.GetSpacing())
-    return sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True))
+    depth = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
+    # ITK measures from the centres of the outermost voxels.
+    return sitk.GetArrayFromImage(depth) + np.float32(np.mean(like.GetSpacing()) / 2)
 
 
 def _room_for_skin(label_image: sitk.Image) -> sitk.Image:
@@ -180,6 +182,7 @@ def _envelope(mask: np.ndarray, like: sitk.Image) -> np.ndarray:
         _MARGIN_MM + _CLOSING_MM
     )
     depth = sitk.SignedMaurerDistanceMap(grown, insideIsPositive=True, squaredDistance=False, useImageSpacing=True) - _CLOSING_MM
+    depth += float(coarse_mm.mean())  # twice measured from the centres of outermost voxels
     fine = sitk.Image(like.GetSize(), sitk.sitkUInt8)
     fine.SetSpacing(like.GetSpacing())
     return sitk.GetArrayFromImage(sitk.Resample(depth, fine, sitk.Transform(), sitk.sitkLinear, -1000.0))

@@ -157,10 +157,9 @@ def deform(specimen: Specimen, field: Displacement) -> Specimen:
     Landmarks move to the place that is taken from theirs; one that leaves the CT becomes unknown.
     """
     transform = _transform(field)
-    hu, labels = (
-        _resampled(array, specimen.spacing_mm, transform, kind)
-        for array, kind in ((specimen.hu, sitk.sitkLinear), (specimen.labels, sitk.sitkNearestNeighbor))
-    )
+    # As floating point numbers: ITK cuts off the fraction of integers.
+    hu = np.rint(_resampled(specimen.hu.astype(np.float32), specimen.spacing_mm, transform, sitk.sitkLinear)).astype(np.int16)
+    labels = _resampled(specimen.labels, specimen.spacing_mm, transform, sitk.sitkNearestNeighbor)
     landmarks = dict(specimen.landmarks)
     known = [name for name, point in landmarks.items() if np.isfinite(point).all()]
     if known:
