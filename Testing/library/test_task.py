@@ -79,7 +79,9 @@ def test_the_line_is_that_of_the_entry_not_of_its_namesakes(tmp_path: Path) -> N
     path = tmp_path / "mine.toml"
     path.write_text(text.replace('mirror = "upper_sacrum"', 'mirror = "uper_sacrum"'), encoding="utf-8")
     line = next(n for n, content in enumerate(text.splitlines(), 1) if content == 'mirror = "upper_sacrum"')
-    with pytest.raises(SyntheXError, match=rf"mine.toml, line {line}: structures\[3\].mirror names 'uper_sacrum'.*did you mean 'upper_sacrum'"):
+    with pytest.raises(
+        SyntheXError, match=rf"mine.toml, line {line}: structures\[3\].mirror names 'uper_sacrum'.*did you mean 'upper_sacrum'"
+    ):
         load_task(path)
     path.write_text(text.replace('mirror = "upper_sacrum"', 'mirror = "left_femur"'), encoding="utf-8")
     with pytest.raises(SyntheXError, match=rf"line {line}: 'upper_sacrum' has the mirror 'left_femur', whose mirror is another"):
