@@ -53,8 +53,8 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def cases_of(options: argparse.Namespace) -> tuple[CaseFiles, ...]:
-    """The cases that the options name; samples are fetched.
+def cases_of(options: argparse.Namespace, task: Task) -> tuple[CaseFiles, ...]:
+    """The cases that the options name for a task; samples are fetched.
 
     Raises
     ------
@@ -62,7 +62,10 @@ def cases_of(options: argparse.Namespace) -> tuple[CaseFiles, ...]:
         When the lists do not match, there is no case, or a sample cannot be fetched.
     """
     count = len(options.ct)
-    if any(len(given) not in (0, count) for given in (options.labels, options.landmarks, options.lesions)):
+    needed = any(s.source == "labels" for s in task.structures)
+    if any(len(given) not in (0, count) for given in (options.labels, options.landmarks, options.lesions)) or (
+        needed and len(options.labels) != count
+    ):
         raise SyntheXError(
             "Expected one --labels for each --ct, and one --landmarks and --lesions for each or none, "
             f"found {count} --ct, {len(options.labels)} --labels, {len(options.landmarks)} --landmarks, {len(options.lesions)} --lesions."

@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if (options.out / HEADER_FILE).exists() and not options.resume:
         raise SyntheXError(f"{options.out} already holds a data set: add --resume to go on with it, or choose another folder.")
-    cases = cases_of(options)
+    cases = cases_of(options, task)
     if options.material_network:
         cases = with_material_maps(cases, task, options.material_network, options.out / "materials")
     count = options.count if options.count is not None else len(cases) * simulation.views_per_ct
