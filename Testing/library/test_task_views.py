@@ -1,5 +1,6 @@
 """Views of the tasks: what they show, and what decides it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,3 +190,33 @@ def test_the_command_knows_views_a_ct_variants_sizes_and_coarse_cts(
     ):
         assert run("bad", *case, *bad) == 2
         assert expected in capsys.readouterr().err
+
+
+def test_lesions_can_come_from_a_network(chest_phantom: CaseFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("monai")
+
+    class Dense(torch.nn.Module):  # above 200 HU, on a scale of 0 to 1 for -1000 to 2000 HU
+        def forward(self, image):  # type: ignore[no-untyped-def]
+            return torch.cat([image < 0.4, image >= 0.4], 1).float()
+
+    def network(name: str) -> str:
+        form = {"inputs": {"image": {"spatial_shape": [32, 32, 32]}}, "outputs": {"pred": {"channel_def": {"0": "background", "1": name}}}}
+        extra = {"metadata.json": json.dumps({"network_data_format": form})}
+        torch.jit.save(torch.jit.script(Dense()), str(tmp_path / f"{name}.ts"), _extra_files=extra)
+        return str(tmp_path / f"{name}.ts")
+
+    assert chest_phantom.ct is not None
+    ct = sitk.ReadImage(str(chest_phantom.ct))
+    ct[20:26, 30:34, 22:30] = 400
+    sitk.WriteImage(sitk.DICOMOrient(ct, "RSA"), str(tmp_path / "ct.nii.gz"))  # axes of the file in another order
+    options = ["simulate", "--task", "chest-paper", "--ct", str(tmp_path / "ct.nii.gz"), "--count", "1", "--workers", "1"]
+    assert main([*options, "--out", str(tmp_path / "data"), "--lesion-network", network("infection")]) == 0
+    sample = XrayDataset(tmp_path / "data")[0]
+    assert sample.mask.any()
+    found = load_specimen(
+        CaseFiles(tmp_path / "ct.nii.gz", None, lesions=tmp_path / "data" / "lesions" / "000.nrrd"), load_task("chest-paper")
+    )
+    assert np.array_equal(found.labels == 1, found.hu == 400)
+    assert main([*options, "--out", str(tmp_path / "bad"), "--lesion-network", network("liver")]) == 2
+    assert "expected a channel called lesion, lesions, infection" in capsys.readouterr().err

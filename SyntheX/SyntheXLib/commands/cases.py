@@ -9,7 +9,8 @@ from typing import Any
 
 from SyntheXLib.datasets.sample import SAMPLES, fetch_sample
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.scene.case_files import CaseFiles, load_specimen
+from SyntheXLib.files import atomic_write
+from SyntheXLib.scene.case_files import CaseFiles, load_specimen, read_image
 from SyntheXLib.tasks.task import Task
 
 
@@ -29,6 +30,9 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="mask of the CT's lesions (default: in the label map)",
+    )
+    group.add_argument(
+        "--lesion-network", type=Path, metavar="FILE", help="network that makes the masks that are not given: TorchScript or MONAI bundle"
     )
     group.add_argument(
         "--pseudo-ct",
@@ -121,3 +125,35 @@ def with_material_maps(cases: tuple[CaseFiles, ...], task: Task, network: Path, 
             write_material_map(path, MaterialMap(index, loaded.materials), specimen.ijk_to_ras)
         mapped.append(replace(case, materials=path, material_names=path.with_suffix(".csv")))
     return tuple(mapped)
+
+
+def with_lesion_masks(cases: tuple[CaseFiles, ...], task: Task, network: Path, folder: Path) -> tuple[CaseFiles, ...]:
+    """The cases with masks of lesions that a network makes, written into a folder; those already there are taken as they are.
+
+    Raises
+    ------
+    SyntheXError
+        When the task has no lesions, the network cannot be read, or a case has no CT.
+    """
+    import SimpleITK as sitk
+
+    from SyntheXLib.networks.lesion_network import LesionNetwork
+
+    structures = [structure for structure in task.structures if structure.source == "lesion"]
+    if not structures:
+        raise SyntheXError(f"--lesion-network needs a task with a structure of source 'lesion', found none in task '{task.name}'.")
+    loaded = None
+    masked = []
+    for place, case in enumerate(cases):
+        path = folder / f"{place:03d}.nrrd"
+        if case.lesions is None:
+            if case.ct is None:
+                raise SyntheXError(f"Case {case.title}: --lesion-network needs a CT, found a label map alone.")
+            if not path.exists():
+                loaded = loaded or LesionNetwork(network, structures[0])
+                mask = loaded.segment(read_image(case.ct, "CT"))
+                with atomic_write(path) as temporary:
+                    sitk.WriteImage(mask, str(temporary), useCompression=True)
+            case = replace(case, lesions=path)
+        masked.append(case)
+    return tuple(masked)

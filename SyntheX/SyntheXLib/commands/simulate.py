@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SyntheXLib.commands.cases import add_case_options, cases_of, with_material_maps
+from SyntheXLib.commands.cases import add_case_options, cases_of, with_lesion_masks, with_material_maps
 from SyntheXLib.commands.progress import progress_bar
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.rendering.renderer import RENDERERS
@@ -116,6 +116,8 @@ def run(options: argparse.Namespace) -> int:
     if (options.out / HEADER_FILE).exists() and not options.resume:
         raise SyntheXError(f"{options.out} already holds a data set: add --resume to go on with it, or choose another folder.")
     cases = cases_of(options, task)
+    if options.lesion_network:
+        cases = with_lesion_masks(cases, task, options.lesion_network, options.out / "lesions")
     if options.material_network:
         cases = with_material_maps(cases, task, options.material_network, options.out / "materials")
     count = options.count if options.count is not None else len(cases) * simulation.views_per_ct
