@@ -87,6 +87,22 @@ def test_bends_are_shared_by_the_data_set_and_the_drill_is_in_or_out(hip_phantom
     assert len({str(one["to_world"]) for one in drawn}) == 12
 
 
+def test_an_impossible_tool_is_told_before_anything_is_rendered(hip_phantom: CaseFiles, tmp_path: Path) -> None:
+    task = load_task("tool-screw")
+    (one,) = task.scene.tools
+    for change, expected in (
+        (
+            {"ranges": {"diameter_mm": (4.0, 90.0)}},
+            r"tool 1 of the task \(screw\): A screw needs core_diameter_mm < diameter_mm < length_mm",
+        ),
+        ({"parameters": {"pitch_mm": "coarse"}}, r"tool 1 of the task \(screw\): pitch_mm must be a number, found 'coarse'"),
+    ):
+        bad = replace(task, scene=replace(task.scene, tools=(replace(one, **change),)))
+        with pytest.raises(SyntheXError, match=expected):
+            views(tmp_path / "data", bad, CaseFiles(hip_phantom.ct, None), 1)
+        assert not (tmp_path / "data").exists()
+
+
 def test_normal_shifts_are_added_to_uniform_ones() -> None:
     settings = PoseSettings((), translation_lr_sd_mm=10.0, translation_is_mm=(-5.0, 5.0))
     rng = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,19 @@ from SyntheXLib.tasks.settings import ToolSettings
 
 # Key of the random stream of the data set's bends, beside those of its images.
 _SHAPES = 1_000_001
+
+
+def check_tools(settings: Sequence[ToolSettings]) -> None:
+    """Build every tool at both ends of its ranges, so that an impossible size is told before anything is rendered.
+
+    Raises
+    ------
+    SyntheXError
+        When a parameter has the wrong type or an end is impossible.
+    """
+    for end in (0, 1):
+        ends = [replace(one, probability=1.0, ranges={name: (v[end], v[end]) for name, v in one.ranges.items()}) for one in settings]
+        draw_tools(ends, np.zeros(3), np.random.default_rng(0), 0)
 
 
 def draw_tools(

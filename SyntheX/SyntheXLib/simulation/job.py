@@ -15,6 +15,7 @@ from SyntheXLib.files import sha256
 from SyntheXLib.rendering.material_map import MaterialCaster, read_material_map
 from SyntheXLib.rendering.renderer import check_level, make_renderer
 from SyntheXLib.scene.case_files import CaseFiles
+from SyntheXLib.scene.drawn_tools import check_tools
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.simulation.patients import Patients
 from SyntheXLib.simulation.view import ViewSettings, make_view
@@ -63,6 +64,7 @@ class ShardJob:
             raise SyntheXError(f"Renderer 'deepdrr' cannot shear the patient, as task '{self.task.name}' does: use --renderer own.")
         if self.settings.tool_files and any(self.task.scene.shear_deg):
             raise SyntheXError(f"A tool file needs a task that does not shear the patient, found shear_deg in task '{self.task.name}'.")
+        check_tools(self.task.scene.tools)
         Patients(self.task, self.cases, self.seed)  # tells what does not go together
 
     def shard_range(self, shard: int) -> range:
