@@ -2,17 +2,16 @@
 
 from typing import Any
 
-import numpy
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest, ScriptedLoadableModuleWidget
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleWidget
 
 from SyntheXHomeLib.nodes import INTENSITY_ATTRIBUTE
 from SyntheXHomeLib.panels import enable, needs
 from SyntheXInferLib.logic import SyntheXInferLogic
 from SyntheXInferLib.result_nodes import FoundNodes
-from SyntheXLib.errors import SyntheXError
+from SyntheXInferLib.self_test import SyntheXInferTest
 
 __all__ = ["SyntheXInfer", "SyntheXInferLogic", "SyntheXInferTest", "SyntheXInferWidget"]
 
@@ -132,18 +131,3 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget):
 
 def _sliceCount(volumeNode: Any) -> int:
     return volumeNode.GetImageData().GetDimensions()[2] if volumeNode.GetImageData() else 1
-
-
-class SyntheXInferTest(ScriptedLoadableModuleTest):
-    """Runs from Reload and Test, and as a test of the build."""
-
-    def setUp(self) -> None:
-        """Begin with an empty scene."""
-        slicer.mrmlScene.Clear()
-
-    def test_a_volume_of_several_slices_is_refused(self) -> None:
-        """Needs no package and no model: the image is looked at first."""
-        volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
-        slicer.util.updateVolumeFromArray(volume, numpy.zeros((3, 4, 5), numpy.int16))
-        with self.assertRaisesRegex(SyntheXError, "single grey image"):
-            SyntheXInferLogic().predict(volume, "model.pt")

@@ -72,10 +72,10 @@ def test_from_ct_to_data_set_check_and_preview(hip_phantom: CaseFiles, tmp_path:
     assert main(["dataset", "info", str(out)]) == 0
     assert "hip: 6 structures, 14 landmarks" in capsys.readouterr().out
     assert main(["dataset", "check", str(out)]) == 0
-    assert main(["dataset", "preview", str(out), "--count", "2"]) == 0
+    assert main(["dataset", "show", str(out), "--count", "2"]) == 0
     from skimage.io import imread
 
-    assert imread(out / "preview.png").shape == (720, 720, 3)
+    assert imread(out / "images.png").shape == (720, 720, 3)
     shard = out / "shards" / "00000.h5"
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
     assert main(["dataset", "check", str(out)]) == 1

@@ -54,14 +54,13 @@ def test_the_field_has_the_area_that_it_says() -> None:
     assert np.isclose(image.min(), 0.002) and np.isclose(image.max(), 1)
 
 
-@pytest.mark.parametrize(("field_mm", "ratio"), [(100, 0.29), (150, 0.54), (200, 0.87), (298, 1.53)])
+@pytest.mark.parametrize(("field_mm", "ratio"), [(50, 0.11), (100, 0.29), (150, 0.54), (200, 0.87), (298, 1.53)])
 def test_scatter_shrinks_with_the_field(field_mm: float, ratio: float) -> None:
     # Scatter to primary ratio behind 20 cm of water (90 kV, gap 200 mm) by the field's side: own Monte Carlo, physics.md 4.2.
-    # The two Gaussians have no narrow core, so that small fields get too little: 18 % at 100 mm.
     projection, camera = slab(200)
     exposure = replace(BARE, collimator=Collimator(width_mm=field_mm, height_mm=field_mm))
     primary, whole = (make_image("realistic", projection, camera, replace(exposure, scatter=Scatter(s))) for s in (0.0, 1.0))
-    assert np.isclose((whole / np.maximum(primary, 1e-9))[64, 64] - 1, ratio, rtol=0.2 if field_mm == 100 else 0.1)
+    assert np.isclose((whole / np.maximum(primary, 1e-9))[64, 64] - 1, ratio, rtol=0.1)  # 15 % asked for; within 5.9 % found
     if field_mm <= 200:  # behind the blades scatter alone is left, and falls off
         assert 0 < whole[64, 2] < whole[64, 30] < whole[64, 64] and primary[64, 2] == 0
 

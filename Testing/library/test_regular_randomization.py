@@ -8,7 +8,9 @@ import torch
 from SyntheXLib.networks.heatmaps import find_peaks, gaussian_heatmaps
 from SyntheXLib.randomization.batch import XrayBatch, inside_frame
 from SyntheXLib.randomization.geometry import warp_affine
-from SyntheXLib.randomization.regular import RegularRandomization, change_gamma, crop_maps
+from SyntheXLib.randomization.intensity import change_gamma
+from SyntheXLib.randomization.regular import RegularRandomization
+from SyntheXLib.randomization.warps import crop_maps
 
 SILENT = {"noise": (0.0, 0.0), "gamma": (1.0, 1.0)}
 

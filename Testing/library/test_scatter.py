@@ -40,7 +40,7 @@ def ratio(thickness_mm: float, gap_mm: float = 200.0, field_mm: float = FIELD, b
 )
 def test_scatter_to_primary_ratio_of_water_slabs(beam: tuple[float, ...], expected: tuple[float, ...]) -> None:
     found = [ratio(thickness, beam=beam) for thickness in (50, 100, 150, 200, 250, 300)]
-    assert np.allclose(found, expected, rtol=0.10)  # 15 % asked for; within 8 % found
+    assert np.allclose(found, expected, rtol=0.10)  # 15 % asked for; within 8.2 % found
 
 
 def test_the_tables_own_beams_keep_their_voltage_and_copper_counts_as_more() -> None:
@@ -56,8 +56,20 @@ def test_scatter_to_primary_ratio_falls_with_the_air_gap() -> None:
 
 
 def test_scatter_to_primary_ratio_grows_with_the_field() -> None:
-    # Narrower fields than 100 mm see the sharp forward peak that two Gaussians lack.
-    assert np.allclose([ratio(200, field_mm=field) for field in (100, 150, 200, 298)], (0.29, 0.54, 0.87, 1.53), rtol=0.16)
+    # Half of what a field of 50 mm scatters to its middle is the forward peak. 15 % asked for; within 7.4 % found (100 mm).
+    assert np.allclose([ratio(200, field_mm=field) for field in (50, 100, 150, 200, 298)], (0.11, 0.29, 0.54, 0.87, 1.53), rtol=0.10)
+
+
+@pytest.mark.parametrize("gap", [50.0, 200.0, 400.0])
+@pytest.mark.parametrize("kvp", [60.0, 90.0, 120.0])
+def test_three_gaussians_fall_off_as_they_should(kvp: float, gap: float) -> None:
+    table = kernels(kvp, gap)
+    assert table.sigma_mm.shape == table.weight.shape == (7, 3)
+    assert np.all(np.diff(table.sigma_mm, axis=1) > 0) and np.all(table.weight > 0)
+    assert np.allclose(table.weight.sum(1), 1, atol=0.06)  # up to 5 % of the fitted tail lie beyond the 1500 mm that the emission counts
+    # Thicker objects have less of a forward peak, and it widens with the gap.
+    assert np.all(np.diff(table.weight[:, 0]) < 0) and 0.005 < table.weight[-1, 0] < table.weight[0, 0] < 0.08
+    assert np.all((table.sigma_mm[:, 0] > 0.06 * gap) & (table.sigma_mm[:, 0] < 0.2 * gap))
 
 
 def test_the_emission_is_the_tables_at_every_slab() -> None:
@@ -76,7 +88,7 @@ def test_a_point_spreads_its_emission_over_the_plane() -> None:
     incident[50, 50] = 1.0
     table = kernels(90.0, 200.0)
     scatter = scatter_signal(through, incident, at, at, table, side)
-    # The 40 mm cells sample Gaussians of at least 112 mm.
+    # The 40 mm cells sample two Gaussians of more than 100 mm, and a narrow one that has 2 % of the energy.
     assert np.isclose(scatter.sum(), table.emitted(np.array(0.0113)), rtol=0.03)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from SyntheXLib.scene import intervals
 from SyntheXLib.scene.intervals import Intervals, lengths
-from SyntheXLib.scene.solids import Box, Cone, Cylinder, Difference, Intersection, Placed, Solid, Sphere, Union
+from SyntheXLib.scene.solids import Box, Cone, Copies, Cylinder, Difference, Intersection, Placed, Solid, Sphere, Union
 
 SOURCE = np.array([3.0, -700.0, 11.0])
 
@@ -58,12 +58,20 @@ def test_set_operations_agree_with_those_on_cells() -> None:
         (intervals.union(a, b, c), cells[0] | cells[1] | cells[2]),
         (intervals.intersection(a, b), cells[0] & cells[1]),
         (intervals.difference(a, b), cells[0] & ~cells[1]),
+        (intervals.difference(a, b, c), cells[0] & ~cells[1] & ~cells[2]),
     ]:
         assert np.array_equal(as_cells(result), expected)
         assert np.array_equal(np.lexsort((result.enter, result.ray)), np.arange(len(result.ray)))
         assert np.array_equal(lengths(result, 50), expected.sum(1))
         # Touching pieces have merged.
         assert not ((result.ray[1:] == result.ray[:-1]) & (result.enter[1:] == result.leave[:-1])).any()
+
+
+def test_rays_beyond_sixteen_bits_keep_their_order() -> None:
+    rng = np.random.default_rng(2)
+    ray, start = rng.permutation(300_000)[:5000], rng.random(5000)
+    found = intervals.union(Intervals(ray, start, start + 1))
+    assert np.array_equal(found.ray, np.sort(ray)) and np.array_equal(found.enter, start[np.argsort(ray)])
 
 
 def test_nothing_combines_with_nothing() -> None:
@@ -137,6 +145,27 @@ def test_points_sampled_along_rays_are_inside_where_the_intervals_say(solid: Sol
         for ray, enter, leave in zip(found.ray, found.enter, found.leave, strict=True):
             inside[ray] |= (t > enter) & (t < leave)
         assert np.array_equal(inside, contains(solid, points))
+
+
+@pytest.mark.parametrize("name", ["box", "cylinder", "blunt cone", "tube", "lens", "two balls"])
+def test_copies_are_the_union_of_the_placed(name: str) -> None:
+    solid, directions = VOLUMES[name][0], rays(4000, 25)
+    places = np.array([turned(seed) for seed in range(5)])
+    places[:, :3, 3] *= 4
+    for origin in (SOURCE, np.array([1.0, 2.0, 0.5])):
+        found = Copies(solid, places).intersect(origin, directions)
+        expected = Union(tuple(Placed(solid, place) for place in places)).intersect(origin, directions)
+        assert len(found.ray) > 300 and np.array_equal(found.ray, expected.ray)
+        assert np.allclose(found.enter, expected.enter, atol=1e-9) and np.allclose(found.leave, expected.leave, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["box", "cone", "tube", "lens", "two balls"])
+def test_every_ray_may_have_its_own_origin(name: str) -> None:
+    solid, directions = VOLUMES[name][0], rays(300, 12)
+    origins = SOURCE + np.random.default_rng(4).uniform(-3, 3, directions.shape)
+    found = lengths(solid.intersect(origins, directions), 300)
+    assert np.allclose(found, [lengths(solid.intersect(o, d[None]), 1)[0] for o, d in zip(origins, directions, strict=True)], atol=1e-12)
+    assert (found > 0).sum() > 10
 
 
 def contains(solid: Solid, p: np.ndarray) -> np.ndarray:

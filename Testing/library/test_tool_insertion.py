@@ -8,13 +8,14 @@ from phantoms import OBLIQUE, affine
 
 from SyntheXLib.rendering.cpu import CpuRenderer
 from SyntheXLib.rendering.cuda import CudaRenderer
+from SyntheXLib.rendering.footprint import footprint, rays_of
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.rendering.reference import ReferenceRenderer
 from SyntheXLib.rendering.renderer import Renderer
 from SyntheXLib.scene.c_arm import Camera, CArm
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.scene import Scene
-from SyntheXLib.scene.solids import Cylinder, Sphere
+from SyntheXLib.scene.solids import Box, Cylinder, Placed, Sphere
 from SyntheXLib.scene.specimen import Specimen, make_specimen
 from SyntheXLib.scene.tools import Tool, ToolPart
 
@@ -86,6 +87,26 @@ def test_what_is_taken_off_was_there(renderer: Renderer, pose: CArmPose, step: i
     everything = Tool("all", (ToolPart("all", Sphere(5000.0), "titanium", None),), {})
     rest = render(renderer, Scene(specimen, (everything,)), camera, plane_step=step).path_length
     assert (np.abs(rest) > 1e-3 * size).mean() < 1e-3
+
+
+@pytest.mark.parametrize("pose", POSES)
+@pytest.mark.parametrize("place", [(0, 0, 0), (60, -40, 30), (900, 0, 0), (0, 690, 0), (0, 900, 0)])
+def test_the_footprint_holds_all_rays_that_meet_a_body_and_few_others(pose: CArmPose, place: tuple[float, float, float]) -> None:
+    camera, transform = camera_at(pose, (120, 150)), np.eye(4)
+    transform[:3, :3], transform[:3, 3] = OBLIQUE, place
+    body = Placed(Box((-2, -3, -60), (2, 3, 60)), transform)
+    found = footprint(body, camera)
+    rays = camera.rays().reshape(-1, 3)
+    assert np.array_equal(rays_of(found, camera), rays[found]) and np.all(np.diff(found) > 0)
+    met = body.intersect(camera.source, rays @ camera.world_to_camera[:3, :3]).ray
+    assert np.isin(met, found).all()
+    corners = (
+        camera.world_to_camera[2, :3] @ (transform[:3, :3] @ [[2] * 2, [3] * 2, [-60, 60]]) + (camera.world_to_camera @ transform)[2, 3]
+    )
+    if corners.min() > 10:  # a box is its own hull: but for the border, each ray of the footprint meets it
+        assert np.array_equal(found, np.unique(met))
+    if corners.max() < -70:
+        assert not len(met)
 
 
 def test_label_path_and_landmark_of_a_tool() -> None:

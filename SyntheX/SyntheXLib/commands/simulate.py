@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SyntheXLib.commands.cases import add_case_options, cases_of, with_lesion_masks, with_material_maps
+from SyntheXLib.commands.cluster import add_cluster_options, own_command, part_of, slurm_settings
 from SyntheXLib.commands.progress import progress_bar
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.rendering.renderer import RENDERERS
@@ -84,15 +85,16 @@ def add(commands: Any) -> None:
     run_options.add_argument("--renderer", default="own", help=f"{', '.join(RENDERERS)}; own and auto are the same (default: own)")
     run_options.add_argument("--shard-size", type=int, default=50, metavar="N", help="images a file (default: 50)")
     run_options.add_argument("--dtype", default="float32", help="type of the stored images: float32 or float16 (default: float32)")
+    add_cluster_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from SyntheXLib.datasets.format import HEADER_FILE
-    from SyntheXLib.scene.case_files import load_specimen
     from SyntheXLib.simulation.job import ShardJob
     from SyntheXLib.simulation.local import run_local
+    from SyntheXLib.simulation.slurm import sbatch_script, submit, wait
     from SyntheXLib.simulation.view import ViewSettings
     from SyntheXLib.tasks.task import load_task
 
@@ -122,12 +124,23 @@ def run(options: argparse.Namespace) -> int:
         cases = with_material_maps(cases, task, options.material_network, options.out / "materials")
     count = options.count if options.count is not None else len(cases) * simulation.views_per_ct
     job = ShardJob(options.out, task, cases, settings, options.seed, count, options.shard_size, options.renderer)
-    # Loading checks the cases before any process starts, and tells what is odd about them once.
-    for case in cases:
-        for warning in load_specimen(case, task).warnings:
-            print(f"note: {warning}")
+    slurm, part = slurm_settings(options), part_of(options.part)
+    if slurm is not None and options.dry_run:
+        print(sbatch_script(slurm, own_command(options.arguments)), end="")
+        return 0
     with progress_bar("simulate", "images") as progress:
-        result = run_local(job, options.workers, progress)
+        if slurm is None:
+            result = run_local(job, options.workers, progress, on_warning=lambda warning: print(f"note: {warning}"), part=part)
+        else:
+            tasks = submit(job, slurm)
+            print(f"Slurm job {tasks[0].job_id.partition('_')[0]}: {len(tasks)} tasks." if tasks else "Nothing is left to make.")
+            if options.no_wait:
+                return 0
+            try:
+                result = wait(job, tasks, progress)
+            except KeyboardInterrupt:
+                print("The tasks go on: scancel with the number of the job ends them.")
+                raise
     print(f"{options.out}: {result.rendered} images rendered in {result.seconds:.1f} s, {result.reused} were there before.")
     if not result.complete:
         print("Another process is making the rest; the data set is complete when it has finished.")

@@ -93,11 +93,23 @@ class XrayDataset:
 
     def source_to_isocenter_mm(self, index: int) -> float:
         """Distance from source to isocentre of an image along the central ray, mm."""
-        return float(self._parameters(index)["source_to_isocenter_mm"])
+        return float(self.parameters(index)["source_to_isocenter_mm"])
 
     def checksum(self) -> str:
         """See `format.content_checksum`."""
         return content_checksum(self.folder)
+
+    def specimens(self) -> list[tuple[str, str]]:
+        """Name of each image's specimen, and what tells that from all others: the checksum of its CT where known, else the name."""
+        keys = {str(one.get("name", "")): "+".join(one.get("ct", ())) for one in self.header.specimens}
+        if len(keys) == 1:
+            ((name, key),) = keys.items()
+            return [(name, key or name)] * len(self)
+        names_found: list[str] = []
+        for shard in range(self.header.shard_count):
+            with self._open(shard) as file:  # of its own: none may be open when a loader forks its workers
+                names_found += [str(json.loads(text).get("specimen", "")) for text in file[names.PARAMETERS][()]]
+        return [(name, keys.get(name) or name) for name in names_found]
 
     def __len__(self) -> int:
         return self.header.count
@@ -127,19 +139,23 @@ class XrayDataset:
             file.close()
         self._files.clear()
 
-    def _parameters(self, index: int) -> dict[str, Any]:
+    def parameters(self, index: int) -> dict[str, Any]:
+        """What was drawn for an image, and its specimen; quick, the image is not read."""
         file, row = self._place(index)
         values: dict[str, Any] = json.loads(file[names.PARAMETERS][row])
         return values
 
     def _place(self, index: int) -> tuple[Any, int]:
-        import h5py
-
         shard, row = divmod(index, self.header.shard_size)
         if shard not in self._files:
-            path = shard_path(self.folder, shard)
-            try:
-                self._files[shard] = h5py.File(path, "r")
-            except OSError as error:
-                raise SyntheXError(f"Shard {path} cannot be read: expected an HDF5 file ({error}).") from error
+            self._files[shard] = self._open(shard)
         return self._files[shard], row
+
+    def _open(self, shard: int) -> Any:
+        import h5py
+
+        path = shard_path(self.folder, shard)
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            raise SyntheXError(f"Shard {path} cannot be read: expected an HDF5 file ({error}).") from error

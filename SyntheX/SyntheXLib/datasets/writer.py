@@ -14,6 +14,7 @@ import numpy as np
 
 from SyntheXLib.datasets.format import PARAMETERS, shard_path, sidecar_path
 from SyntheXLib.files import atomic_write, disk_errors, sha256
+from SyntheXLib.process_tree import is_alive
 
 # A claim of another machine, or of a process that hangs, is given up when its owner has not touched it for so long.
 _STALE_S = 600.0
@@ -74,24 +75,7 @@ class ShardClaim:
             owner = json.loads(self.path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # just released, or just being written
             return False
-        return owner["host"] == socket.gethostname() and not _alive(owner["pid"])
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":  # os.kill would end the process there
-        import ctypes
-
-        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid)  # type: ignore[attr-defined]
-        if handle:
-            ctypes.windll.kernel32.CloseHandle(handle)  # type: ignore[attr-defined]
-        return bool(handle)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+        return owner["host"] == socket.gethostname() and not is_alive(owner["pid"])
 
 
 def write_shard(folder: Path, shard: int, first: int, samples: Sequence[Mapping[str, Any]], seconds: float) -> None:

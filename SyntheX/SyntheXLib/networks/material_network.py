@@ -1,4 +1,4 @@
-"""A network that tells what the voxels of a CT are made of: TorchScript as MONAI bundles carry it."""
+"""A network that tells what the voxels of a CT are made of: TorchScript, or a MONAI bundle."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.networks.bundle_network import load_bundle_network
 from SyntheXLib.networks.device import choose_device
 from SyntheXLib.physics.attenuation import material_name
 
@@ -98,24 +99,31 @@ class MaterialNetwork:
 def load_material_network(path: Path, what: str = "Material network", name_of: Callable[[str], str] = material_name) -> MaterialNetwork:
     """Load a network from TorchScript (``.ts``, ``.pt``) with MONAI's ``metadata.json`` in it, or from the folder of a MONAI bundle.
 
-    The metadata names the materials in ``network_data_format.outputs.pred.channel_def`` and may give the input's ``spatial_shape`` and
-    ``value_range``; a table ``synthex`` may give ``hu_range`` and ``spacing_mm``. TorchScript is a program of its own, without access to
-    Python, but one whose source should be trusted all the same. Errors call the network `what`; `name_of` makes the name of a channel of
-    that in the metadata.
+    A bundle gives TorchScript as ``models/model.ts``, or weights as ``models/model.pt`` and the network in ``configs/inference.json`` or
+    ``.yaml``, see `bundle_network`. The metadata names the materials in ``network_data_format.outputs.pred.channel_def`` and may give the
+    input's ``spatial_shape`` and ``value_range``; a table ``synthex`` may give ``hu_range`` and ``spacing_mm``. TorchScript is a program
+    of its own, without access to Python, but one whose source should be trusted all the same. Errors call the network
+    `what`; `name_of` makes the name of a channel of that in the metadata.
 
     Raises
     ------
     SyntheXError
-        When there is no such file, it is no TorchScript, or the metadata is missing or not right.
+        When there is no such file, it is no TorchScript and no bundle that can be loaded safely, or the metadata is missing or not right.
     """
     script = path / "models" / "model.ts" if path.is_dir() else path
-    if not script.is_file():
-        raise SyntheXError(f"{what} {path}: expected a TorchScript file or a MONAI bundle with models/model.ts, found none.")
     extra = {_METADATA: ""}
-    try:
-        network = torch.jit.load(str(script), map_location="cpu", _extra_files=extra)
-    except (RuntimeError, ValueError) as error:
-        raise SyntheXError(f"{what} {script} is no TorchScript file: {str(error).splitlines()[0]}.") from error
+    network: torch.nn.Module
+    if script.is_file():
+        try:
+            network = torch.jit.load(str(script), map_location="cpu", _extra_files=extra)
+        except (RuntimeError, ValueError) as error:
+            raise SyntheXError(f"{what} {script} is no TorchScript file: {str(error).splitlines()[0]}.") from error
+    elif (path / "models" / "model.pt").is_file():
+        network = load_bundle_network(path)
+    else:
+        raise SyntheXError(
+            f"{what} {path}: expected a TorchScript file or a MONAI bundle with models/model.ts or models/model.pt, found none."
+        )
     beside = path / "configs" / _METADATA
     text = extra[_METADATA] or (beside.read_text(encoding="utf-8") if path.is_dir() and beside.is_file() else "")
     if not text:

@@ -35,14 +35,22 @@ def apply_mtf(image: np.ndarray, mtf: Callable[[np.ndarray, np.ndarray], np.ndar
     """
     from scipy import fft
 
-    margins = [max(_MARGIN_PIXELS, int(np.ceil(_MARGIN_MM / side))) for side in spacing_mm]
-    sizes = [fft.next_fast_len(length + 2 * margin, real=True) for length, margin in zip(image.shape, margins, strict=True)]
+    margins, sizes = padded_sizes((image.shape[0], image.shape[1]), spacing_mm)
     after = [size - length - margin for size, length, margin in zip(sizes, image.shape, margins, strict=True)]
     padded = np.pad(image.astype(np.float32, copy=False), list(zip(margins, after, strict=True)), mode="edge")
     v, u = np.fft.fftfreq(sizes[0], spacing_mm[0]), np.fft.rfftfreq(sizes[1], spacing_mm[1])
     transfer = mtf(u[None, :], v[:, None]).astype(np.float32)
     blurred = fft.irfft2(fft.rfft2(padded) * transfer, sizes)
     return np.ascontiguousarray(blurred[margins[0] : margins[0] + image.shape[0], margins[1] : margins[1] + image.shape[1]])
+
+
+def padded_sizes(shape: tuple[int, int], spacing_mm: tuple[float, float]) -> tuple[list[int], list[int]]:
+    """Pixels put before an image (rows, columns) of pixels of `spacing_mm`, and its sides with those before and after, for a transform."""
+    from scipy import fft
+
+    margins = [max(_MARGIN_PIXELS, int(np.ceil(_MARGIN_MM / side))) for side in spacing_mm]
+    sizes = [int(fft.next_fast_len(length + 2 * margin, real=True)) for length, margin in zip(shape, margins, strict=True)]
+    return margins, sizes
 
 
 @dataclass(frozen=True)

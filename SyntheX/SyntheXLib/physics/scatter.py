@@ -1,10 +1,11 @@
 """Scattered radiation: a blur of what the object emits, with a width that grows with its thickness; and the anti-scatter grid.
 
 Every part of the object sends scatter of energy A T^alpha (-ln T)^beta per incident energy, T being the primary transmission of its ray,
-spread over the detector by two Gaussians that depend on the water-equivalent thickness and the air gap. The numbers come from our own
-Monte Carlo of water slabs (``tables/scatter.csv``). Symmetric kernels of slabs: near the edges of an object and behind bone or metal,
-which is taken for the water that attenuates as much, the result is off by some ten per cent (against full Monte Carlo: 6 % RMS behind a
-slab, 11 % behind an elliptic cylinder).
+spread over the detector by three Gaussians that depend on the water-equivalent thickness and the air gap. The narrow one is the forward
+peak of Rayleigh and slightly deflected Compton scattering: a few per cent of the energy within one or two centimetres, but half of what a
+field of 50 mm scatters to its middle. The numbers come from our own Monte Carlo of water slabs (``tables/build_scatter.py``). Symmetric
+kernels of slabs: near the edges of an object and behind bone or metal, which is taken for the water that attenuates as much, the result is
+off by some ten per cent (against full Monte Carlo: 6 % RMS behind a slab, 11 % behind an elliptic cylinder).
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy as np
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.spectrum import Spectrum, tube_spectrum
 
-# Side of a cell of the grid on which scatter is computed, mm on the detector; the narrowest kernel of the table has a sigma of 30 mm.
-_CELL_MM = 10.0
-_LEAST_TRANSMISSION = 1e-12
+# Side of a cell of the grid on which scatter is computed, mm on the detector; the narrowest kernel of the table has a sigma of 5.5 mm.
+_CELL_MM = 5.0
+# What transmission counts as none.
+LEAST_TRANSMISSION = 1e-12
 # The table's beams: mm of aluminium by kV.
 _TABLE_FILTRATION = {60.0: 3.5, 90.0: 4.0, 120.0: 4.3}
 
@@ -34,9 +36,9 @@ class Kernels:
     log_attenuation
         (K,) -ln T of the slabs (25 to 300 mm), rising.
     weight
-        (K, 2) energy share of the two Gaussians; sums to about 1 (the fit's scale).
+        (K, 3) energy share of the three Gaussians; sums to about 1 (the scatter within 1500 mm is fitted).
     sigma_mm
-        (K, 2) their standard deviations in the detector plane, mm.
+        (K, 3) their standard deviations in the detector plane, mm.
     emission
         A, alpha and beta of the emitted energy A T^alpha (-ln T)^beta per incident energy.
     mean_energy_kev
@@ -52,12 +54,12 @@ class Kernels:
     def emitted(self, transmission: np.ndarray) -> np.ndarray:
         """Scattered energy that reaches the detector, per incident energy, where the primary transmission is (...)."""
         scale, alpha, beta = self.emission
-        clear = np.clip(transmission, _LEAST_TRANSMISSION, 1.0)
+        clear = np.clip(transmission, LEAST_TRANSMISSION, 1.0)
         return scale * clear**alpha * (-np.log(clear)) ** beta
 
     def memberships(self, transmission: np.ndarray) -> np.ndarray:
         """(K, ...) shares of the slabs' kernels where the primary transmission is (...): linear in -ln T, the outermost beyond."""
-        depth = -np.log(np.clip(transmission, _LEAST_TRANSMISSION, 1.0))
+        depth = -np.log(np.clip(transmission, LEAST_TRANSMISSION, 1.0))
         return np.stack([np.interp(depth, self.log_attenuation, row) for row in np.eye(len(self.log_attenuation))])
 
 
@@ -103,11 +105,10 @@ def kernels(kvp: float, air_gap_mm: float) -> Kernels:
     def mixed(name: str) -> np.ndarray:
         return np.einsum("v,g,vgk->k", over_voltage, over_gap, columns[name])
 
-    scale, first = mixed("fit_scale"), mixed("weight1")
     return Kernels(
         -np.einsum("v,g,vgk->k", over_voltage, over_gap, np.log(columns["primary"])),
-        np.stack([scale * first, scale * (1 - first)], axis=1),
-        np.stack([mixed("sigma1_mm"), mixed("sigma2_mm")], axis=1),
+        np.stack([mixed(f"weight{number}") for number in (1, 2, 3)], axis=1),
+        np.stack([mixed(f"sigma{number}_mm") for number in (1, 2, 3)], axis=1),
         (float(mixed("yield_a")[0]), float(mixed("yield_alpha")[0]), float(mixed("yield_beta")[0])),
         float(mixed("mean_kev").mean()),
     )
@@ -163,7 +164,7 @@ class AntiScatterGrid:
             )
 
 
-class _Axis:
+class ScatterAxis:
     """Cells and pixels along one axis of the detector, mm from the central ray."""
 
     def __init__(self, pixels_mm: np.ndarray, spacing_mm: float, field_mm: float) -> None:
@@ -228,7 +229,7 @@ def scatter_signal(
     """
     if min(transmission.shape) < 2:
         raise SyntheXError(f"Scatter needs a view of at least 2 x 2 pixels, found {transmission.shape[0]} x {transmission.shape[1]}.")
-    column, row = (_Axis(pixels, float(pixels[1] - pixels[0]), field_mm) for pixels in (x_mm, y_mm))
+    column, row = (ScatterAxis(pixels, float(pixels[1] - pixels[0]), field_mm) for pixels in (x_mm, y_mm))
 
     def coarse(image: np.ndarray) -> np.ndarray:
         sums = np.add.reduceat(np.add.reduceat(image, row.first[:-1], axis=0), column.first[:-1], axis=1)

@@ -15,10 +15,11 @@ from SyntheXLib.rendering.llvm_target import Target, has_wide_permutes, native_l
 from SyntheXLib.rendering.patch_kernel import GROUP, MOST_GROUPS, interleaved, patch_kernel
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
 from SyntheXLib.rendering.tool_insertion import with_tools
-from SyntheXLib.rendering.volume import render_volume, spread_zeros, world_to_padded_index
+from SyntheXLib.rendering.volume import render_volume, shared, spread_zeros, world_to_padded_index
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.shared_arrays import ArrayFolder
 
 # Side of the squares of pixels that a thread takes at a time, whole packets of each kernel: what they see of the CT stays in the cache,
 # and a cancel is noticed soon.
@@ -41,13 +42,23 @@ class CpuRenderer:
     variant
         The kernel, one of `runnable_variants`; None takes the fastest. Label fields of 32 bits are always gathered, and so are views
         with label paths.
+    share
+        Folder in which the voxels lie, as the kernel reads them, for all processes that render the one specimen; None keeps them in this
+        process.
     """
 
-    def __init__(self, cuts: Sequence[float] = HU_CUTS, threads: int | None = None, variant: str | None = None) -> None:
+    def __init__(
+        self,
+        cuts: Sequence[float] = HU_CUTS,
+        threads: int | None = None,
+        variant: str | None = None,
+        share: ArrayFolder | None = None,
+    ) -> None:
         self.cuts = tuple(float(cut) for cut in cuts)
         self.variant = variant or runnable_variants()[0]
         self.threads = threads or available_cores()
         self._pool = ThreadPoolExecutor(self.threads)
+        self._share = share
         self._specimen: Specimen | None = None
         self._volumes: dict[str, _KernelVolume] = {}
 
@@ -101,7 +112,7 @@ class CpuRenderer:
         if self._specimen is not specimen:
             self._volumes, self._specimen = {}, specimen  # the memory of the one before first
         if variant not in self._volumes:
-            self._volumes[variant] = _KernelVolume(specimen, variant, self._pool)
+            self._volumes[variant] = _KernelVolume(specimen, variant, self._pool, self._share)
         return self._volumes[variant]
 
 
@@ -126,18 +137,23 @@ class _IndexRays:
 class _KernelVolume:
     """Voxels as the kernel reads them; the copy for rays along the rows is made when such rays first occur."""
 
-    def __init__(self, specimen: Specimen, variant: str, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, specimen: Specimen, variant: str, pool: ThreadPoolExecutor, share: ArrayFolder | None) -> None:
         self.world_to_index = world_to_padded_index(specimen)
         self.label_dtype = specimen.labels.dtype
         self.label_bits = 8 * self.label_dtype.itemsize if specimen.labels.any() else 0
         self.variant = f"joseph-{native_lanes()}" if variant == PATCH and self.label_dtype.itemsize > 2 else variant
+        self._share = share
+        shape = tuple(side + 2 for side in specimen.hu.shape)
         self._arrays: tuple[np.ndarray, ...]
         if self.variant == PATCH:
-            self._arrays = (interleaved(specimen, pool.map),)
+            self._arrays = (shared(share, "words", shape, lambda: interleaved(specimen, pool.map)),)
         else:
-            volume = render_volume(specimen)
-            self._arrays = (volume.values, volume.labels)
-        self.size = self._arrays[0].shape[::-1]
+            volume = lru_cache(1)(lambda: render_volume(specimen))
+            self._arrays = (
+                shared(share, "values", shape, lambda: volume().values),
+                shared(share, "labels", shape, lambda: volume().labels),
+            )
+        self.size = shape[::-1]
         self._turned: tuple[np.ndarray, ...] = ()
 
     def records(self, camera: Camera, rays: _IndexRays, plane_step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -157,7 +173,7 @@ class _KernelVolume:
                 continue  # preference stays 0
             arrays, axes = self._arrays, (2, 1, 0)
             if across == 0:
-                self._turned = self._turned or tuple(_turned(array, self._arrays[0].itemsize) for array in self._arrays)
+                self._turned = self._turned or self._turn()
                 arrays, axes = self._turned, (0, 2, 1)  # stored as (i, k, j)
             strides = dict(zip(axes, (stride // arrays[0].itemsize for stride in arrays[0].strides), strict=True))
             pointers[across] = (arrays[0].ctypes.data, arrays[-1].ctypes.data, strides[across] * plane_step, strides[q])
@@ -166,6 +182,13 @@ class _KernelVolume:
         view = np.zeros(1, VIEW_NUMBERS)
         view[0] = (-centre[0] / focal[0], 1 / focal[0], -centre[1] / focal[1], 1 / focal[1], camera.source_to_detector_mm)
         return numbers, pointers, view
+
+    def _turn(self) -> tuple[np.ndarray, ...]:
+        def turned(number: int, array: np.ndarray) -> np.ndarray:
+            shape = (array.shape[2], *array.shape[:2])
+            return shared(self._share, f"turned-{self.variant}-{number}", shape, lambda: _turned(array, self._arrays[0].itemsize))
+
+        return tuple(turned(*numbered) for numbered in enumerate(self._arrays))
 
 
 def _turned(array: np.ndarray, narrowest: int) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from SyntheXLib.physics.detector import Detector
 from SyntheXLib.physics.monte_carlo.simulation import AIR_DENSITY, Screen, Voxels, simulate
 from SyntheXLib.physics.spectrum import Spectrum
 from SyntheXLib.rendering.projection import HU_CUTS
+from SyntheXLib.rendering.tool_cells import tool_cells
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.scene.tools import Tool
 
 # Bone comes in this many mixtures from soft tissue to cortical bone.
 _BONE_STEPS = 8
@@ -22,9 +25,14 @@ _CELL_MM, _SMOOTHING_MM = 10.0, 15.0
 
 
 def scatter_voxels(
-    specimen: Specimen, camera: Camera, decomposition: Decomposition | None = None, voxel_mm: float = 4.0, air_density: float = AIR_DENSITY
+    specimen: Specimen,
+    camera: Camera,
+    decomposition: Decomposition | None = None,
+    voxel_mm: float = 4.0,
+    air_density: float = AIR_DENSITY,
+    tools: Sequence[Tool] = (),
 ) -> Voxels:
-    """A specimen as the transport takes it.
+    """A specimen and tools as the transport takes them.
 
     Parameters
     ----------
@@ -38,12 +46,14 @@ def scatter_voxels(
         Voxels are averaged in blocks up to about this size, mm.
     air_density
         g/cm3; no voxel is thinner.
+    tools
+        What takes the place of tissue; air is put around the CT where they reach beyond it.
 
     Returns
     -------
     Voxels
         Each voxel is of one material: by its mean HU air, lung, adipose or soft tissue, one of nine mixtures of soft tissue and cortical
-        bone, or the metal. Its density is the one that attenuates at the CT's energy as its HU says.
+        bone, or the metal. Its density is the one that attenuates at the CT's energy as its HU says. Tools: see `tool_cells`.
     """
     decomposition = decomposition or Decomposition()
     calibration = decomposition.calibration
@@ -67,7 +77,21 @@ def scatter_voxels(
     density = np.maximum(per_cm / np.array(per_gram, np.float32)[material], air_density).astype(np.float32)
     index_to_index = np.diag([*block[::-1], 1.0])
     index_to_index[:3, 3] = (block[::-1] - 1) / 2
-    return Voxels(mixtures, material, density, camera.world_to_camera @ specimen.ijk_to_ras @ index_to_index)
+    index_to_world = specimen.ijk_to_ras @ index_to_index
+    if not tools:
+        return Voxels(mixtures, material, density, camera.world_to_camera @ index_to_world)
+    cells = tool_cells(tools, index_to_world)
+    first, size = np.array(cells.first), np.array(cells.share.shape[::-1]) // cells.refine
+    before = np.maximum(-first, 0)
+    beyond = list(zip(before, np.maximum(first + size - material.shape[::-1], 0), strict=True))[::-1]
+    index_to_world[:3, 3] -= index_to_world[:3, :3] @ before
+    return Voxels(
+        mixtures,
+        np.pad(material, beyond),
+        np.pad(density, beyond, constant_values=air_density),
+        camera.world_to_camera @ index_to_world,
+        tools=replace(cells, first=tuple((first + before).tolist())),
+    )
 
 
 def _averaged(hu: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,8 +118,9 @@ def scatter_by_monte_carlo(
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    tools: Sequence[Tool] = (),
 ) -> tuple[np.ndarray, float] | None:
-    """Scatter at the detector, without tools and without a grid.
+    """Scatter at the detector, without a grid.
 
     Parameters
     ----------
@@ -109,6 +134,8 @@ def scatter_by_monte_carlo(
         Meaning of the HU.
     threads, progress, cancelled
         See `physics.monte_carlo.simulation.simulate`.
+    tools
+        Tools among the tissue.
 
     Returns
     -------
@@ -129,7 +156,7 @@ def scatter_by_monte_carlo(
     cells = (view[0] - margin, view[1] + margin, view[2] - margin, view[3] + margin)
     shape = (int(np.ceil((cells[3] - cells[2]) / _CELL_MM)), int(np.ceil((cells[1] - cells[0]) / _CELL_MM)))
     screen = Screen(camera.source_to_detector_mm, field, cells, shape, detector)
-    voxels = scatter_voxels(specimen, camera, decomposition)
+    voxels = scatter_voxels(specimen, camera, decomposition, tools=tools)
     tally = simulate(voxels, spectrum, screen, photons, seed, threads=threads, progress=progress, cancelled=cancelled)
     if tally is None:
         return None

@@ -16,7 +16,7 @@ from SyntheXLib.rendering.exposure import Exposure
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.scene.c_arm import Camera
 
-_SPECTRUM_BINS = 16
+SPECTRUM_BINS = 16
 # Pixels whose energy bins are summed at a time: what is at hand of them stays in the cache.
 _BLOCK_PIXELS = 1 << 15
 
@@ -43,7 +43,7 @@ def realistic(
     if materials is None:
         materials = exposure.decomposition.area_densities(projection.path_length, projection.hu_integral)
     densities = _with_tools(materials, projection.tool_path)
-    bins = beam.binned(_SPECTRUM_BINS)
+    bins = beam.binned(SPECTRUM_BINS)
     own, photon_energy, open_energy, profile = _primary(densities, bins, detector, _heel(camera, exposure, bins.energy_kev))
     del materials, densities  # some ten images, of a full detector 100 MB
     # Another backend's image tells the primary beam alone; energies and scatter follow from our line integrals.
@@ -81,7 +81,7 @@ def realistic(
 def primary_transmission(projection: Projection, camera: Camera, exposure: Exposure) -> np.ndarray:
     """(H, W) float32 primary beam relative to the open one, weighted by the energy that the detector absorbs, from the line integrals."""
     densities = _with_tools(exposure.decomposition.area_densities(projection.path_length, projection.hu_integral), projection.tool_path)
-    bins = exposure.spectrum.binned(_SPECTRUM_BINS)
+    bins = exposure.spectrum.binned(SPECTRUM_BINS)
     return _primary(densities, bins, exposure.detector, _heel(camera, exposure, bins.energy_kev))[0]
 
 
@@ -150,14 +150,21 @@ def _primary(
 
 def _scatter(own: np.ndarray, incident: np.ndarray, camera: Camera, exposure: Exposure, beam: Spectrum) -> tuple[np.ndarray, float]:
     """Scatter (H, W) relative to the open beam on the central ray, and its photons' mean energy, keV."""
-    scatter, collimator = exposure.scatter, exposure.collimator
+    scatter = exposure.scatter
     table = kernels(equivalent_kvp(beam), scatter.air_gap_mm)
     if scatter.strength == 0:
         return np.zeros_like(own), table.mean_energy_kev
     x, y = camera.detector_axes_mm()
-    reach = max(np.abs(axis).max() + spacing / 2 for axis, spacing in zip((y, x), camera.pixel_spacing_mm, strict=True))
-    side = max(scatter.field_mm, 2 * reach)  # all of the view is lit
+    return scatter_signal(own, incident, x, y, table, scattering_side(camera, exposure)), table.mean_energy_kev
+
+
+def scattering_side(camera: Camera, exposure: Exposure) -> float:
+    """Side (mm) of the square on the detector from which scatter comes."""
+    collimator = exposure.collimator
+    axes = camera.detector_axes_mm()[::-1]
+    reach = max(np.abs(axis).max() + spacing / 2 for axis, spacing in zip(axes, camera.pixel_spacing_mm, strict=True))
+    side = max(exposure.scatter.field_mm, 2 * reach)  # all of the view is lit
     if collimator is not None and collimator.leakage == 0:
         penumbra = collimator.penumbra_mm(exposure.blur.focal_spot_mm, camera.source_to_detector_mm)
         side = min(side, 2 * collimator.reach_mm + penumbra)  # but for what the blades keep dark
-    return scatter_signal(own, incident, x, y, table, side), table.mean_energy_kev
+    return float(side)

@@ -10,6 +10,7 @@ from SyntheXLib.errors import SyntheXError
 from SyntheXLib.rendering.projection import HU_CUTS, Projection
 from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.scene import Scene
+from SyntheXLib.shared_arrays import ArrayFolder
 from SyntheXLib.tasks.task import nearest
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ def expose(renderer: Renderer, exposure: Exposure) -> None:
         tell(exposure)
 
 
-def make_renderer(name: str = "auto", cuts: Sequence[float] = HU_CUTS, threads: int | None = None) -> Renderer:
+def make_renderer(
+    name: str = "auto", cuts: Sequence[float] = HU_CUTS, threads: int | None = None, share: ArrayFolder | None = None
+) -> Renderer:
     """The renderer of that name; ``auto`` (or ``own``) takes the compiled one where llvmlite is installed, else the numpy reference.
 
     It never takes ``cuda``: the bytes of a data set would depend on whether the machine has a GPU.
@@ -112,6 +115,8 @@ def make_renderer(name: str = "auto", cuts: Sequence[float] = HU_CUTS, threads: 
         Limits of the HU classes, rising.
     threads
         Cores to use; None takes all.
+    share
+        Folder of the one specimen that processes are to share, on the CPU; see `cpu.CpuRenderer`.
 
     Raises
     ------
@@ -123,7 +128,7 @@ def make_renderer(name: str = "auto", cuts: Sequence[float] = HU_CUTS, threads: 
     if name not in RENDERERS:
         raise SyntheXError(f"Unknown renderer '{name}': expected one of {', '.join(RENDERERS)}{nearest(name, RENDERERS)}.")
     if name == "deepdrr":
-        return _deepdrr(cuts, threads)
+        return _deepdrr(cuts, threads, share)
     if name == "cuda":
         from SyntheXLib.rendering.cuda import CudaRenderer
 
@@ -135,12 +140,12 @@ def make_renderer(name: str = "auto", cuts: Sequence[float] = HU_CUTS, threads: 
         return ReferenceRenderer(cuts)
     from SyntheXLib.rendering.cpu import CpuRenderer
 
-    return CpuRenderer(cuts, threads)
+    return CpuRenderer(cuts, threads, share=share)
 
 
-def _deepdrr(cuts: Sequence[float], threads: int | None) -> Renderer:
+def _deepdrr(cuts: Sequence[float], threads: int | None, share: ArrayFolder | None) -> Renderer:
     from SyntheXLib.rendering.deepdrr.backend import DeepDrrRenderer
     from SyntheXLib.rendering.deepdrr.environment import ready
 
     python, test = ready()
-    return DeepDrrRenderer(make_renderer("auto", cuts, threads), python, test)
+    return DeepDrrRenderer(make_renderer("auto", cuts, threads, share), python, test)

@@ -8,13 +8,15 @@ the paths through classes and tools add up to the path before.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
+from SyntheXLib.rendering.footprint import footprint, rays_of
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.rendering.volume import HU_OFFSET, world_to_padded_index
 from SyntheXLib.scene.c_arm import Camera
-from SyntheXLib.scene.intervals import Intervals, difference, lengths, union
+from SyntheXLib.scene.intervals import Intervals, difference, lengths
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
 
@@ -42,34 +44,57 @@ def with_tools(projection: Projection, scene: Scene, camera: Camera, plane_step:
     if not scene.tools:
         return projection
     shape = camera.shape
-    rays = camera.rays().reshape(-1, 3)
+    placed = [(part, body) for tool in scene.tools for part, body in zip(tool.parts, tool.bodies(), strict=True)]
+    footprints = [footprint(body, camera) for _, body in placed]
+    # From here on rays are numbered among those that may meet a tool.
+    number = np.zeros(shape[0] * shape[1], np.int64)
+    for pixels in footprints:
+        number[pixels] = 1
+    touched = np.flatnonzero(number)
+    number[touched] = np.arange(len(touched))
+    rays = rays_of(touched, camera)
     directions = rays @ camera.world_to_camera[:3, :3]  # in the world, per mm of depth
     norms = np.linalg.norm(rays, axis=1)
-    occupied = Intervals.none()
+    taken: list[Intervals] = []
     tool_path: dict[str, np.ndarray] = {}
-    bits = projection.label_bits.reshape(-1).copy()
-    label_path = None if projection.label_path is None else projection.label_path.reshape(-1, len(rays)).copy()
-    for tool in scene.tools:
-        before = occupied
-        for part, body in zip(tool.parts, tool.intersect(camera.source, directions), strict=True):
-            inside = difference(_up_to(body, camera.source_to_detector_mm), before)
-            occupied = union(occupied, inside)
-            path = lengths(inside, len(rays)) * norms
-            tool_path[part.material] = tool_path.get(part.material, 0.0) + path
-            if part.structure in scene.specimen.structures:
-                bit = scene.specimen.structures.index(part.structure)
-                bits[path > 0] |= bits.dtype.type(1 << bit)
-                if label_path is not None:
-                    label_path[bit] += path.astype(np.float32)
-    path, total = _within(scene.specimen, camera, occupied, rays, norms, projection.cuts, plane_step)
+    bits = projection.label_bits.flatten()
+    label_path = None if projection.label_path is None else projection.label_path.copy()
+    for (part, body), pixels in zip(placed, footprints, strict=True):
+        near = number[pixels]
+        whole = body.intersect(camera.source, directions[near]).of_rays(near)
+        inside = _up_to(whole, camera.source_to_detector_mm)
+        for other in taken:
+            inside = difference(inside, _on_rays_of(other, inside, len(rays)))
+        taken.append(inside)
+        path = (lengths(inside, len(rays)) * norms).astype(np.float32)
+        tool_path.setdefault(part.material, np.zeros(shape, np.float32)).reshape(-1)[touched] += path
+        if part.structure in scene.specimen.structures:
+            bit = scene.specimen.structures.index(part.structure)
+            bits[touched[path > 0]] |= bits.dtype.type(1 << bit)
+            if label_path is not None:
+                label_path[bit].reshape(-1)[touched] += path
+    path_length, hu_integral = projection.path_length.copy(), projection.hu_integral.copy()
+    occupied = Intervals(*(np.concatenate([getattr(body, end) for body in taken]) for end in ("ray", "enter", "leave")))
+    off = _within(scene.specimen, camera, occupied, rays, norms, projection.cuts, plane_step)
+    for views, parts in zip((path_length, hu_integral), off, strict=True):
+        for view, values in zip(views, parts, strict=True):
+            view.reshape(-1)[touched] -= values.astype(np.float32)
     return replace(
         projection,
-        path_length=projection.path_length - path.reshape(-1, *shape).astype(np.float32),
-        hu_integral=projection.hu_integral - total.reshape(-1, *shape).astype(np.float32),
+        path_length=path_length,
+        hu_integral=hu_integral,
         label_bits=bits.reshape(shape),
-        tool_path={material: path.reshape(shape).astype(np.float32) for material, path in tool_path.items()},
-        label_path=None if label_path is None else label_path.reshape(-1, *shape),
+        tool_path=tool_path,
+        label_path=label_path,
     )
+
+
+def _on_rays_of(body: Intervals, other: Intervals, count: int) -> Intervals:
+    """What a body has on rays that meet another, of `count` rays."""
+    met = np.zeros(count, bool)
+    met[other.ray] = True
+    here = met[body.ray]
+    return Intervals(body.ray[here], body.enter[here], body.leave[here])
 
 
 def _up_to(body: Intervals, depth_mm: float) -> Intervals:
@@ -122,12 +147,17 @@ def _joseph(hu: np.ndarray, position: np.ndarray, axis: np.ndarray) -> tuple[np.
     in_plane = axis[:, None] != np.arange(3)
     inside = np.all((position >= 0) & (position < size - in_plane), axis=1)
     cell = np.floor(position).astype(np.int64)
-    part = np.where(in_plane, position - cell, 0)
+    part = position - cell
     value = np.zeros(len(position))
-    for corner in range(8):
-        step = np.array([corner & 1, corner >> 1 & 1, corner >> 2])
-        share = np.where(step, part, 1 - part).prod(1)
-        index = cell + step - 1  # without the padding
+    every = np.arange(len(axis))
+    one, two = np.array([[1, 2], [0, 2], [0, 1]])[axis].T
+    for step in product((0, 1), (0, 1)):
+        index = cell - 1  # without the padding
+        share = np.ones(len(position))
+        for side, plane_axis in zip(step, (one, two), strict=True):
+            index[every, plane_axis] += side
+            along = part[every, plane_axis]
+            share *= along if side else 1 - along
         real = (share > 0) & np.all((index >= 0) & (index < size - 2), axis=1)
         i, j, k = index[real].T
         stored = np.zeros(len(position))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.shared_arrays import ArrayFolder
 
 # Stored value = HU + 1000, so that air is zero; what is darker than air is padding or noise and counts as air.
 HU_OFFSET = 1000
@@ -46,6 +48,17 @@ def spread_zeros(shape: tuple[int, int, int], dtype: npt.DTypeLike, narrowest: i
     """
     lines = -(-(shape[2] + 1) * narrowest // _LINE) | 1
     return np.zeros((shape[0], shape[1] | 1, lines * _LINE // narrowest), dtype)[:, : shape[1], : shape[2]]
+
+
+def shared(folder: ArrayFolder | None, name: str, shape: tuple[int, ...], make: Callable[[], np.ndarray]) -> np.ndarray:
+    """The (K, J, I) array of `shape` that `make` gives, a view as `spread_zeros` makes them; of the folder's file where there is one."""
+
+    def whole() -> np.ndarray:
+        base = make().base
+        assert base is not None
+        return base
+
+    return make() if folder is None else folder.get(name, whole)[:, : shape[1], : shape[2]]
 
 
 def render_volume(specimen: Specimen) -> RenderVolume:

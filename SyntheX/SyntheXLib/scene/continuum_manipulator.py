@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.scene.solids import Box, Cylinder, Difference, Placed, Solid, Sphere, Union
+from SyntheXLib.scene.solids import Box, Copies, Cylinder, Difference, Placed, Solid, Sphere, Union
 from SyntheXLib.scene.tools import Tool, ToolPart
 
 NOTCHES = 27
@@ -197,16 +197,19 @@ def continuum_manipulator(
     sides = SIDES_ONE_PLANE if second_plane_deg is None else SIDES_TWO_PLANES
     half, pitch = shape.notch_width / 2, shape.pitch
     # A notch lies around each joint, half of it in either link.
-    links: list[Solid] = []
-    for link in range(NOTCHES):
-        last = link == NOTCHES - 1
-        notches = [_notch(shape, sides[link % len(sides)], -1, half)]
+    offset = np.tile(np.eye(4), (NOTCHES, 1, 1))
+    offset[:, 0, 3] = shape.joint_offset * (-1.0) ** np.arange(NOTCHES)
+    places = poses[:-1] @ offset
+
+    def link(number: int, last: bool = False) -> Solid:
+        notches = [_notch(shape, sides[number % len(sides)], -1, half)]
         if not last:
-            notches.append(_notch(shape, sides[(link + 1) % len(sides)], pitch - half, pitch + 1))
-        offset = np.eye(4)
-        offset[0, 3] = shape.joint_offset * (-1) ** link
-        tube = _tube(shape, -OVERLAP, pitch + (0 if last else OVERLAP), tuple(notches))
-        links.append(Placed(tube, poses[link] @ offset))
+            notches.append(_notch(shape, sides[(number + 1) % len(sides)], pitch - half, pitch + 1))
+        return _tube(shape, -OVERLAP, pitch + (0 if last else OVERLAP), tuple(notches))
+
+    # Links whose notches open to the same sides are alike, but for the last.
+    links: list[Solid] = [Copies(link(number), places[number : -1 : len(sides)]) for number in range(len(sides))]
+    links.append(Placed(link(NOTCHES - 1, last=True), places[-1]))
     parts = [
         ToolPart("continuum_manipulator", Union(tuple(links)), "nitinol", "continuum_manipulator"),
         ToolPart("shaft", _tube(shape, -shaft_length_mm, 0, (_notch(shape, sides[0], -half, 1),)), "nitinol"),
@@ -214,7 +217,7 @@ def continuum_manipulator(
     if drill:
         radius, burr = shape.drill_diameter / 2, shape.burr_diameter / 2
         pieces: list[Solid] = [Cylinder(radius, -shaft_length_mm, 0)]
-        pieces += [Placed(Cylinder(radius, -OVERLAP, pitch + OVERLAP), pose) for pose in poses[:-1]]
+        pieces.append(Copies(Cylinder(radius, -OVERLAP, pitch + OVERLAP), poses[:-1]))
         head = Union((Cylinder(radius, 0, burr), Cylinder(burr, burr, 3 * burr), Sphere(burr, (0, 0, 3 * burr))))
         parts.append(ToolPart("drill", Union((*pieces, Placed(head, poses[-1]))), "steel_316l"))
     landmarks = {"cm_start": poses[0, :3, 3], "cm_end": poses[-1, :3, 3]}

@@ -82,7 +82,7 @@ class Mesh:
 
     def intersect(self, origin: np.ndarray, directions: np.ndarray) -> Intervals:
         """See `solids.Solid`."""
-        return within_bounds(self, origin, directions, lambda rays: self._inside(self.points - origin, rays))
+        return within_bounds(self, origin, directions, lambda start, rays: self._inside(self.points - start, rays))
 
     def _inside(self, points: np.ndarray, rays: np.ndarray) -> Intervals:
         """Intervals of `rays` (N, 3) from the origin inside the surface through `points` (P, 3)."""
@@ -162,7 +162,7 @@ def _candidates(points: np.ndarray, triangles: np.ndarray, rays: np.ndarray, mid
     picture = (points @ across.T / (points @ middle)[:, None])[triangles]
     if not len(seen):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    size = int(np.ceil(np.sqrt(len(seen))))
+    size = int(np.ceil(4 * np.sqrt(len(seen))))
     low = spots.min(0)
     cell = np.maximum(spots.max(0) - low, 1e-12) / size
     column, row = np.clip(((spots - low) / cell).astype(np.int64), 0, size - 1).T

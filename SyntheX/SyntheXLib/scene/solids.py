@@ -29,27 +29,37 @@ class Solid(Protocol):
         ...
 
     def intersect(self, origin: np.ndarray, directions: np.ndarray) -> Intervals:
-        """Intervals of the rays from `origin` (3,) mm along `directions` (N, 3) inside the body."""
+        """Intervals of the rays from `origin` along `directions` (N, 3) inside the body.
+
+        `origin` is (3,) mm; closed forms and what is combined of them also take (N, 3), one for each ray.
+        """
         ...
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Products of vectors, (..., 3) each."""
+    return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
+
+
+def _origins(origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """The origin, or the origins, of some of the rays."""
+    return origin if origin.ndim == 1 else origin[rays]
 
 
 def rays_near(bounds: np.ndarray, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """Indices (M,), increasing, of the rays that meet the ball around a box: a cheap test that drops most rays of a view."""
     centre = bounds.mean(0) - origin
-    radius = np.linalg.norm(bounds[1] - bounds[0]) / 2
-    x, y, z = directions.T
-    along = centre[0] * x + centre[1] * y + centre[2] * z
-    distance = centre @ centre - radius**2 * (1 + 1e-9)
-    near = along**2 >= distance * (x * x + y * y + z * z)
+    along = _dot(centre, directions)
+    distance = _dot(centre, centre) - ((bounds[1] - bounds[0]) ** 2).sum() / 4 * (1 + 1e-9)
     # From outside the ball it must also lie ahead.
-    return np.flatnonzero(near & (along > 0) if distance > 0 else near)
+    return np.flatnonzero((along**2 >= distance * _dot(directions, directions)) & ((along > 0) | (distance <= 0)))
 
 
 def _slabs(bounds: np.ndarray, origin: np.ndarray, directions: np.ndarray) -> Span:
     """Where rays (N, A) run between planes at `bounds` (2, A) across each axis: enter and leave, (N,) each; a miss has no leave > enter."""
     enter, leave = np.full(len(directions), -np.inf), np.full(len(directions), np.inf)
     # Axis by axis, which numpy does several times faster than along rows of three.
-    for low, high, start, along in zip(*bounds, origin, directions.T, strict=True):
+    for low, high, start, along in zip(*bounds, origin.T, directions.T, strict=True):
         with np.errstate(divide="ignore", invalid="ignore"):
             one, two = (low - start) / along, (high - start) / along
         # A ray in one of the planes gives 0 / 0; nan stays, compares false and so is a miss.
@@ -57,10 +67,10 @@ def _slabs(bounds: np.ndarray, origin: np.ndarray, directions: np.ndarray) -> Sp
     return enter, leave
 
 
-def _convex(bounds: np.ndarray, origin: np.ndarray, directions: np.ndarray, span: Callable[[np.ndarray], Span]) -> Intervals:
-    """Intervals of a convex body from `span`, which cuts whole lines: the part of each ahead of the source."""
+def _convex(bounds: np.ndarray, origin: np.ndarray, directions: np.ndarray, span: Callable[[np.ndarray, np.ndarray], Span]) -> Intervals:
+    """Intervals of a convex body from `span`, which cuts whole lines (origin, directions): the part of each ahead of the source."""
     rays = rays_near(bounds, origin, directions)
-    enter, leave = span(directions[rays])
+    enter, leave = span(_origins(origin, rays), directions[rays])
     enter = np.maximum(enter, 0.0)
     hit = leave > enter
     return Intervals(rays[hit], enter[hit], leave[hit])
@@ -80,7 +90,7 @@ class Box:
 
     def intersect(self, origin: np.ndarray, directions: np.ndarray) -> Intervals:
         """See `Solid`."""
-        return _convex(self.bounds, origin, directions, lambda rays: _slabs(self.bounds, origin, rays))
+        return _convex(self.bounds, origin, directions, lambda start, rays: _slabs(self.bounds, start, rays))
 
 
 @dataclass(frozen=True)
@@ -98,13 +108,13 @@ class Sphere:
     def intersect(self, origin: np.ndarray, directions: np.ndarray) -> Intervals:
         """See `Solid`."""
 
-        def span(rays: np.ndarray) -> Span:
-            centre = self.centre - origin
-            squared = (rays**2).sum(1)
-            middle = rays @ centre / squared
+        def span(start: np.ndarray, rays: np.ndarray) -> Span:
+            centre = self.centre - start
+            squared = _dot(rays, rays)
+            middle = _dot(centre, rays) / squared
             # From the point nearest the centre, not from |centre|^2, which is large beside the radius.
             off = centre - middle[:, None] * rays
-            half = np.sqrt(np.maximum(self.radius**2 - (off**2).sum(1), 0.0) / squared)
+            half = np.sqrt(np.maximum(self.radius**2 - _dot(off, off), 0.0) / squared)
             return middle - half, middle + half
 
         return _convex(self.bounds, origin, directions, span)
@@ -129,12 +139,11 @@ class Cone:
         """See `Solid`."""
         slope = (self.radius_end - self.radius_start) / (self.end - self.start)
 
-        def span(rays: np.ndarray) -> Span:
-            bottom, top = _slabs(np.array([[self.start], [self.end]]), origin[2:], rays[:, 2:])
+        def span(start: np.ndarray, rays: np.ndarray) -> Span:
+            bottom, top = _slabs(np.array([[self.start], [self.end]]), start[..., 2:], rays[:, 2:])
             # Inside: a s^2 + 2 b s + c <= 0, with s counted from the nearest point to the axis' middle to keep the digits.
-            squared = (rays**2).sum(1)
-            shift = rays @ (np.array([0.0, 0.0, (self.start + self.end) / 2]) - origin) / squared
-            x, y, z = (origin + shift[:, None] * rays).T
+            shift = _dot(np.array([0.0, 0.0, (self.start + self.end) / 2]) - start, rays) / _dot(rays, rays)
+            x, y, z = (start + shift[:, None] * rays).T
             radius, growth = self.radius_start + slope * (z - self.start), slope * rays[:, 2]
             # -0: the limit of a line just steeper than the cone.
             a = rays[:, 0] ** 2 + rays[:, 1] ** 2 - growth**2
@@ -177,14 +186,16 @@ class Cylinder:
         return Cone(self.radius, self.radius, self.start, self.end).intersect(origin, directions)
 
 
-def within_bounds(solid: Solid, origin: np.ndarray, directions: np.ndarray, cut: Callable[[np.ndarray], Intervals]) -> Intervals:
-    """`cut` applied to the rays that meet the bounds of a solid alone."""
+def within_bounds(
+    solid: Solid, origin: np.ndarray, directions: np.ndarray, cut: Callable[[np.ndarray, np.ndarray], Intervals]
+) -> Intervals:
+    """`cut` (origin, directions) applied to the rays that meet the bounds of a solid alone."""
     rays = rays_near(solid.bounds, origin, directions)
     if not len(rays):
         return Intervals.none()
-    enter, leave = _slabs(solid.bounds, origin, directions[rays])
+    enter, leave = _slabs(solid.bounds, _origins(origin, rays), directions[rays])
     rays = rays[(leave >= enter) & (leave >= 0)]
-    return cut(directions[rays]).of_rays(rays) if len(rays) else Intervals.none()
+    return cut(_origins(origin, rays), directions[rays]).of_rays(rays) if len(rays) else Intervals.none()
 
 
 @dataclass(frozen=True)
@@ -202,7 +213,7 @@ class Union:
     def intersect(self, origin: np.ndarray, directions: np.ndarray) -> Intervals:
         """See `Solid`."""
         return within_bounds(
-            self, origin, directions, lambda rays: intervals.union(*(solid.intersect(origin, rays) for solid in self.solids))
+            self, origin, directions, lambda start, rays: intervals.union(*(solid.intersect(start, rays) for solid in self.solids))
         )
 
 
@@ -225,7 +236,7 @@ class Intersection:
             self,
             origin,
             directions,
-            lambda rays: intervals.intersection(self.one.intersect(origin, rays), self.two.intersect(origin, rays)),
+            lambda start, rays: intervals.intersection(self.one.intersect(start, rays), self.two.intersect(start, rays)),
         )
 
 
@@ -245,8 +256,9 @@ class Difference:
         """See `Solid`."""
         whole = self.solid.intersect(origin, directions)
         rays, local = np.unique(whole.ray, return_inverse=True)
-        holes = intervals.union(*(solid.intersect(origin, directions[rays]) for solid in self.removed))
-        return intervals.difference(Intervals(local, whole.enter, whole.leave), holes).of_rays(rays)
+        start, met = _origins(origin, rays), directions[rays]
+        holes = (solid.intersect(start, met) for solid in self.removed)
+        return intervals.difference(Intervals(local, whole.enter, whole.leave), *holes).of_rays(rays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,4 +286,39 @@ class Placed:
         """See `Solid`."""
         # t is the same in both frames.
         linear, shift = self._inverse[:3, :3], self._inverse[:3, 3]
-        return within_bounds(self, origin, directions, lambda rays: self.solid.intersect(linear @ origin + shift, rays @ linear.T))
+        return within_bounds(self, origin, directions, lambda start, rays: self.solid.intersect(start @ linear.T + shift, rays @ linear.T))
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """The same solid at several places, `transforms` (M, 4, 4) in mm, all rigid: a union whose members are cut in one go.
+
+    The solid is a closed form or combined of such. Rays start at one origin.
+    """
+
+    solid: Solid
+    transforms: np.ndarray
+
+    @cached_property
+    def bounds(self) -> np.ndarray:
+        """(2, 3) mm."""
+        boxes = np.array([Placed(self.solid, transform).bounds for transform in self.transforms])
+        return np.array([boxes[:, 0].min(0), boxes[:, 1].max(0)])
+
+    def intersect(self, origin: np.ndarray, directions: np.ndarray) -> Intervals:
+        """See `Solid`."""
+        return within_bounds(self, origin, directions, self._cut)
+
+    def _cut(self, origin: np.ndarray, directions: np.ndarray) -> Intervals:
+        linear = np.swapaxes(self.transforms[:, :3, :3], 1, 2)  # the inverse of a rotation
+        starts = np.einsum("mij,mj->mi", linear, origin - self.transforms[:, :3, 3])
+        # Pairs of a copy and a ray that meets the ball around its box, as in `rays_near`.
+        low, high = self.solid.bounds
+        centre = self.transforms[:, :3, :3] @ ((low + high) / 2) + self.transforms[:, :3, 3] - origin
+        distance = _dot(centre, centre) - ((high - low) ** 2).sum() / 4 * (1 + 1e-9)
+        along = centre @ directions.T
+        near = (along**2 >= distance[:, None] * _dot(directions, directions)) & ((along > 0) | (distance <= 0)[:, None])
+        copy, ray = np.nonzero(near)
+        local = np.einsum("eij,ej->ei", linear[copy], directions[ray])
+        body = self.solid.intersect(starts[copy], local)
+        return intervals.union(Intervals(ray[body.ray], body.enter, body.leave))

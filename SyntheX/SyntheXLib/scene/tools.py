@@ -115,6 +115,10 @@ class Tool:
         """Landmarks in the world: name to (3,) RAS mm."""
         return {name: self.to_world[:3, :3] @ point + self.to_world[:3, 3] for name, point in self.landmarks.items()}
 
+    def bodies(self) -> tuple[Placed, ...]:
+        """The parts' solids where they stand in the world, in their order."""
+        return tuple(Placed(part.solid, np.asarray(self.to_world, float)) for part in self.parts)
+
     def intersect(self, origin: np.ndarray, directions: np.ndarray) -> tuple[Intervals, ...]:
         """Intervals of rays in the world inside each part, in their order; no two overlap.
 
@@ -127,8 +131,8 @@ class Tool:
         """
         origin, directions = np.asarray(origin, float), np.asarray(directions, float)
         taken, found = Intervals.none(), []
-        for part in self.parts:
-            body = Placed(part.solid, self.to_world).intersect(origin, directions)
+        for solid in self.bodies():
+            body = solid.intersect(origin, directions)
             found.append(difference(body, taken))
             taken = union(taken, body)
         return tuple(found)

@@ -42,3 +42,10 @@ def positioner_angles(world_to_camera: np.ndarray) -> tuple[float, float]:
     """
     right, anterior, superior = world_to_camera[2, :3]  # from the source to the detector
     return float(np.rad2deg(np.arctan2(-right, anterior + 0.0))), float(np.rad2deg(np.arcsin(np.clip(superior, -1, 1))))
+
+
+def rotation_from_standard_view(world_to_camera: np.ndarray) -> np.ndarray:
+    """Angle (N,) in degrees of the rotation that carries the standard view onto each camera (N, 4, 4), from the trace of its matrix."""
+    standard = CArmPose().world_to_camera(np.zeros(3))[:3, :3]
+    cosine = (np.einsum("nij,ij->n", world_to_camera[:, :3, :3], standard) - 1) / 2
+    return np.degrees(np.arccos(cosine.clip(-1, 1)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from SyntheXLib.scene.case_files import CaseFiles
 from SyntheXLib.scene.drawn_tools import check_tools
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.simulation.patients import Patients
+from SyntheXLib.simulation.specimen_store import SpecimenStore
 from SyntheXLib.simulation.view import ViewSettings, make_view
 from SyntheXLib.tasks.task import Task
 
@@ -103,7 +105,7 @@ def _describe(case: CaseFiles) -> dict[str, Any]:
 
 
 class ShardMaker:
-    """Makes shards of a job in this process; keeps specimens and renderer from one shard to the next.
+    """Makes shards of a job in this process; keeps specimens and renderers from one shard to the next.
 
     Parameters
     ----------
@@ -111,64 +113,85 @@ class ShardMaker:
         The job.
     threads
         Cores for the renderer; None takes all.
+    store
+        Where the specimens lie that other processes use too; None keeps them in this process.
     """
 
-    def __init__(self, job: ShardJob, threads: int | None = None) -> None:
+    def __init__(self, job: ShardJob, threads: int | None = None, store: SpecimenStore | None = None) -> None:
         self.job = job
+        self._store = store or SpecimenStore()
         self._renderers: dict[int, Any] = {}
-        self._patients = Patients(job.task, job.cases, job.seed)
+        self._patients = Patients(job.task, job.cases, job.seed, self._store)
         self._casters: dict[int, MaterialCaster] = {}
         self._threads = threads
 
     def specimen(self, number: int) -> Specimen:
-        """Specimen of case `number`, loaded when first asked for."""
+        """Specimen of case `number`, loaded when first asked for.
+
+        Raises
+        ------
+        SyntheXError
+            When the case is bad, see `scene.case_files.load_specimen`.
+        """
         return self._patients.specimen(number)
 
-    def make(self, shard: int, on_image: Callable[[], None] | None = None, cancelled: Callable[[], bool] | None = None) -> bool:
-        """Render a shard unless it is there or somebody else is at it.
+    def make(self, shards: Iterable[int], on_image: Callable[[], None] | None = None, cancelled: Callable[[], bool] | None = None) -> None:
+        """Render shards, unless they are there or somebody else is at them; while one is written the next is rendered.
 
         Parameters
         ----------
-        shard
-            Number of the shard.
+        shards
+            Their numbers; the next is asked for when the last is rendered.
         on_image
             Called after every image.
         cancelled
-            Asked before every image; once true, nothing of the shard is left.
-
-        Returns
-        -------
-        bool
-            Whether the shard is now valid.
+            Asked before every image; once true, the shard that is being rendered is given up and nothing of it is left.
         """
-        if shard_is_valid(self.job.folder, shard):
-            return True
-        claim = ShardClaim(self.job.folder, shard)
-        if not claim.take():
-            return False
-        try:
-            if shard_is_valid(self.job.folder, shard):  # made while the claim was awaited
-                return True
-            images = self.job.shard_range(shard)
-            started, samples = time.perf_counter(), []
-            for index in images:
-                if cancelled is not None and cancelled():
-                    return False
-                samples.append(self._view(index))
-                claim.touch()
-                if on_image is not None:
-                    on_image()
-            write_shard(self.job.folder, shard, images.start, samples, time.perf_counter() - started)
-            return True
-        finally:
-            claim.release()
+        with ThreadPoolExecutor(1) as writer:
+            written: Future[None] | None = None
+            for shard in shards:
+                claim = ShardClaim(self.job.folder, shard)
+                if shard_is_valid(self.job.folder, shard) or not claim.take():
+                    continue
+                handed_over = False
+                try:
+                    if shard_is_valid(self.job.folder, shard):  # made while the claim was awaited
+                        continue
+                    started = time.perf_counter()
+                    samples = self._samples(self.job.shard_range(shard), claim, on_image, cancelled)
+                    if samples is None:
+                        break
+                    if written is not None:
+                        written.result()
+                    written = writer.submit(_write, self.job, shard, samples, time.perf_counter() - started, claim)
+                    handed_over = True
+                finally:
+                    if not handed_over:
+                        claim.release()
+            if written is not None:
+                written.result()
+
+    def _samples(
+        self, images: range, claim: ShardClaim, on_image: Callable[[], None] | None, cancelled: Callable[[], bool] | None
+    ) -> list[dict[str, Any]] | None:
+        """The images of a shard; None when cancelled."""
+        samples = []
+        for index in images:
+            if cancelled is not None and cancelled():
+                return None
+            samples.append(self._view(index))
+            claim.touch()
+            if on_image is not None:
+                on_image()
+        return samples
 
     def _view(self, index: int) -> dict[str, Any]:
-        number, patient = self._patients.case_of(index), self._patients.of_image(index)
-        # A renderer keeps its prepared volume, so each specimen has its own.
+        job, number = self.job, self._patients.case_of(index)
+        patient = self._patients.of_image(index)
         if number not in self._renderers:
-            self._renderers[number] = make_renderer(self.job.renderer, threads=self._threads)
-        job = self.job
+            # A renderer keeps its prepared volume, so each case has its own. Other processes have other patients of it at the same time.
+            share = None if self._patients.many else self._store.share(number)
+            self._renderers[number] = make_renderer(job.renderer, threads=self._threads, share=share)
         view = make_view(
             patient.specimen, patient.isocenter, job.task, job.settings, self._renderers[number], job.seed, index, self._caster(number)
         )
@@ -185,3 +208,10 @@ class ShardMaker:
             calibration = self.job.settings.exposure.decomposition.calibration
             self._casters[number] = MaterialCaster(specimen, material_map, calibration, self.job.renderer, self._threads)
         return self._casters[number]
+
+
+def _write(job: ShardJob, shard: int, samples: list[dict[str, Any]], seconds: float, claim: ShardClaim) -> None:
+    try:
+        write_shard(job.folder, shard, job.shard_range(shard).start, samples, seconds)
+    finally:
+        claim.release()

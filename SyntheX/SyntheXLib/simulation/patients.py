@@ -12,6 +12,7 @@ from SyntheXLib.scene.case_files import CaseFiles, load_specimen
 from SyntheXLib.scene.lesions import add_lesions, has_lesions
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.scene.specimen_variation import vary_specimen
+from SyntheXLib.simulation.specimen_store import SpecimenStore
 from SyntheXLib.tasks.task import Task
 
 # Keys of the random streams of variants and of lesions, beside those of the images.
@@ -44,6 +45,8 @@ class Patients:
     ----------
     task, cases, seed
         Those of the data set. Patient n of case c depends on the seed, c and n alone.
+    store
+        Where the specimens of the cases lie; None keeps them in this process.
 
     Raises
     ------
@@ -51,14 +54,19 @@ class Patients:
         When the task makes patients of a case that has a map of materials, which cannot go along.
     """
 
-    def __init__(self, task: Task, cases: tuple[CaseFiles, ...], seed: int) -> None:
+    def __init__(self, task: Task, cases: tuple[CaseFiles, ...], seed: int, store: SpecimenStore | None = None) -> None:
         self.task, self.cases, self.seed = task, cases, seed
         lesions = task.scene.lesions
         self._patterns = lesions.patterns if lesions else 0
-        if (task.variation.variants or self._patterns) and (mapped := [case.title for case in cases if case.materials]):
+        if self.many and (mapped := [case.title for case in cases if case.materials]):
             raise SyntheXError(f"Case {mapped[0]}: a map of materials needs the CT as it is, found variants or synthesised lesions.")
-        self._specimens: dict[int, Specimen] = {}
+        self._store = store or SpecimenStore()
         self._last: dict[int, tuple[tuple[int, int], Patient]] = {}
+
+    @property
+    def many(self) -> bool:
+        """Whether a case may be shown as several patients."""
+        return bool(self.task.variation.variants or self._patterns)
 
     def case_of(self, index: int) -> int:
         """Number of the case that an image shows."""
@@ -66,9 +74,7 @@ class Patients:
 
     def specimen(self, case: int) -> Specimen:
         """Specimen of a case as it is, loaded when first asked for."""
-        if case not in self._specimens:
-            self._specimens[case] = load_specimen(self.cases[case], self.task)
-        return self._specimens[case]
+        return self._store.get(case, lambda: load_specimen(self.cases[case], self.task))
 
     def of_image(self, index: int) -> Patient:
         """The patient that an image shows.

@@ -20,12 +20,12 @@ from SyntheXLib.rendering.renderer import Renderer, expose
 from SyntheXLib.scene.c_arm import Camera, load_device, task_camera
 from SyntheXLib.scene.device_file import Value
 from SyntheXLib.scene.drawn_tools import draw_tools
-from SyntheXLib.scene.poses import sample_pose, shear_about
+from SyntheXLib.scene.poses import CArmPose, sample_pose, shear_about
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.scene.tool_files import read_tool
 from SyntheXLib.scene.tools import Tool
-from SyntheXLib.tasks.task import Task, nearest
+from SyntheXLib.tasks.task import PoseSettings, Task, nearest
 
 # Rays a side and points along each with which the coverage is estimated; the HU above which a voxel at the CT's border is anatomy cut off.
 _COVERAGE_RAYS, _COVERAGE_POINTS = 24, 100
@@ -109,6 +109,16 @@ class ViewSettings:
         }
 
 
+def view_pose(settings: PoseSettings, seed: int, index: int) -> CArmPose:
+    """The pose of view `index` of a data set, without rendering it."""
+    return sample_pose(settings, _stream(seed, index, 0))
+
+
+def _stream(seed: int, index: int, number: int) -> np.random.Generator:
+    """Random numbers of a view; streams are separate, so that the noise does not change when a pose parameter is added."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, number)))
+
+
 def make_view(
     specimen: Specimen,
     isocenter: np.ndarray,
@@ -133,11 +143,8 @@ def make_view(
     SyntheXError
         When no ray of the view hits the CT.
     """
-    # Separate streams: the noise must not change when a pose parameter is added.
-    pose_rng, noise_rng, exposure_rng, tool_rng, patient_rng = (
-        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, stream))) for stream in (0, 1, 2, 4, 5)
-    )
-    pose = sample_pose(task.poses, pose_rng)
+    noise_rng, exposure_rng, tool_rng, patient_rng = (_stream(seed, index, number) for number in (1, 2, 4, 5))
+    pose = view_pose(task.poses, seed, index)
     isocenter = isocenter + patient_rng.uniform(-1, 1, 3) * task.poses.isocenter_spread_mm
     shear_deg = float(patient_rng.uniform(*task.scene.shear_deg))
     camera = task_camera(task.c_arm, pose.world_to_camera(isocenter), settings.image_size)
@@ -167,7 +174,7 @@ def make_view(
         device.pixel_spacing_mm,
         settings.poisson_photons,
         materials=materials.area_densities(scene, fine) if materials and settings.level == "realistic" else None,
-        scatter=_scatter(specimen, fine, exposure, settings.scatter_photons, seed, index) if settings.scatter_photons else None,
+        scatter=_scatter(scene, fine, exposure, settings.scatter_photons, seed, index) if settings.scatter_photons else None,
     )
     pixels, visible = camera.project(scene.landmark_array(task.landmark_names))
     return {
@@ -189,13 +196,13 @@ def make_view(
     }
 
 
-def _scatter(specimen: Specimen, camera: Camera, exposure: Exposure, photons: int, seed: int, index: int) -> tuple[np.ndarray, float]:
+def _scatter(scene: Scene, camera: Camera, exposure: Exposure, photons: int, seed: int, index: int) -> tuple[np.ndarray, float]:
     from SyntheXLib.rendering.monte_carlo_scatter import scatter_by_monte_carlo
 
     # A stream of its own, as noise and pose have; the views of a data set are spread over processes, so that one thread is enough.
     own = int(np.random.SeedSequence(seed, spawn_key=(index, 3)).generate_state(1)[0])
     found = scatter_by_monte_carlo(
-        specimen,
+        scene.specimen,
         camera,
         exposure.spectrum,
         exposure.detector,
@@ -204,6 +211,7 @@ def _scatter(specimen: Specimen, camera: Camera, exposure: Exposure, photons: in
         exposure.scatter.field_mm,
         exposure.decomposition,
         threads=1,
+        tools=scene.tools,
     )
     assert found is not None  # nobody cancels
     return found

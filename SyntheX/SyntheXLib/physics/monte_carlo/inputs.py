@@ -53,7 +53,17 @@ class World(NamedTuple):
     region
         (K, J, I) uint8 number under which a voxel's energy is tallied.
     majorant
-        (E,) at least the attenuation coefficient of any voxel, 1/mm.
+        (2, E) at least the attenuation coefficient of any voxel, 1/mm: outside the box of tools and inside.
+    tool_box
+        (2, 3) first and last corner (i, j, k) of the box of tools, counted as `to_index` does; both are the same without tools.
+    tool_refine
+        Cells of tools along a voxel.
+    tool_material
+        (K', J', I') uint8 rows of `Tables` in the box of tools.
+    tool_share
+        (K', J', I') float32 share of a cell's volume that the tool takes, 0 to 1.
+    tool_density
+        (M,) density of the rows' materials where they are a tool, g/cm3.
     air
         (E,) attenuation coefficient of the air around, 1/mm.
     air_material
@@ -67,6 +77,11 @@ class World(NamedTuple):
     density: np.ndarray
     region: np.ndarray
     majorant: np.ndarray
+    tool_box: np.ndarray
+    tool_refine: int
+    tool_material: np.ndarray
+    tool_share: np.ndarray
+    tool_density: np.ndarray
     air: np.ndarray
     air_material: int
     low: np.ndarray

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.physics.attenuation import density
 from SyntheXLib.physics.detector import Detector
 from SyntheXLib.physics.monte_carlo.inputs import Beam, Plane, Tables, World
 from SyntheXLib.physics.monte_carlo.tables import energy_grid, transport_tables
@@ -21,6 +22,32 @@ CHUNK_PHOTONS = 20_000
 # The air around goes on this far beside the beam and the voxels: what scatters back from further away does not count.
 _MARGIN_MM = 300.0
 _REGIONS = 256
+
+
+@dataclass(frozen=True)
+class ToolCells:
+    """Tools among voxels, in finer cells of a part of their grid: there they take the place of what the voxels hold.
+
+    Attributes
+    ----------
+    first
+        Voxel (i, j, k) whose outer corner is that of the first cell.
+    refine
+        Cells along a voxel.
+    materials
+        Names (`tables.materials`), for each index.
+    material
+        (K', J', I') uint8 index into `materials`.
+    share
+        (K', J', I') float32 share of the cell's volume inside tools, 0 to 1; the rest is the voxel's. The sides must be multiples of
+        `refine`.
+    """
+
+    first: tuple[int, int, int]
+    refine: int
+    materials: tuple[str, ...]
+    material: np.ndarray
+    share: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -39,6 +66,8 @@ class Voxels:
         (4, 4) voxel index (i, j, k; whole numbers are centres) to the camera's frame (mm).
     region
         (K, J, I) uint8: the number under which the energy imparted to a voxel is tallied; None is 1 everywhere. 0 is also the air around.
+    tools
+        Tools among the voxels; None for none.
     """
 
     mixtures: Sequence[Mapping[str, float]]
@@ -46,6 +75,7 @@ class Voxels:
     density: np.ndarray
     index_to_camera: np.ndarray
     region: np.ndarray | None = None
+    tools: ToolCells | None = None
 
     def __post_init__(self) -> None:
         if self.material.shape != self.density.shape or (self.region is not None and self.region.shape != self.material.shape):
@@ -145,10 +175,16 @@ class _Sum:
 
 def world(voxels: Voxels, screen: Screen, air_density: float = AIR_DENSITY) -> tuple[World, Tables]:
     """The kernel's world and tables; `air_density` (g/cm3) of the surroundings."""
-    mixtures = [*voxels.mixtures, {"air": 1.0}]
-    tables = transport_tables(mixtures)
-    densest = np.array([voxels.density[voxels.material == index].max(initial=0) for index in range(len(voxels.mixtures))])
-    majorant = (densest[:, None] * tables.total[:-1]).max(axis=0)
+    tools = voxels.tools or ToolCells((0, 0, 0), 1, (), np.zeros((1, 1, 1), np.uint8), np.zeros((1, 1, 1), np.float32))
+    count = len(voxels.mixtures)
+    tables = transport_tables([*voxels.mixtures, {"air": 1.0}, *({name: 1.0} for name in tools.materials)])
+    densest = np.array([voxels.density[voxels.material == index].max(initial=0) for index in range(count)])
+    tool_density = np.concatenate([np.zeros(count + 1), [density(name) for name in tools.materials]])
+    majorant = (densest[:, None] * tables.total[:count]).max(axis=0)
+    with_tools = np.maximum(majorant, (tool_density[:, None] * tables.total).max(axis=0))
+    box = np.array([tools.first, tools.first], float)
+    if voxels.tools is not None:
+        box[1] += np.array(tools.share.shape[::-1]) / tools.refine
     size = voxels.material.shape[::-1]
     corners = np.array([[a, b, c, 1] for a in (0, size[0]) for b in (0, size[1]) for c in (0, size[2])]) - [0.5, 0.5, 0.5, 0]
     places = (corners @ voxels.index_to_camera.T)[:, :3]
@@ -164,10 +200,15 @@ def world(voxels: Voxels, screen: Screen, air_density: float = AIR_DENSITY) -> t
         np.ascontiguousarray(voxels.material, np.uint8),
         np.ascontiguousarray(voxels.density, np.float32),
         region,
-        majorant * (1 + 1e-6),  # float32 densities
+        np.stack([majorant, with_tools]) * (1 + 1e-6),  # float32 densities
+        box,
+        tools.refine,
+        np.ascontiguousarray(tools.material + (count + 1 if tools.materials else 0), np.uint8),
+        np.ascontiguousarray(tools.share, np.float32),
+        tool_density,
         # A vacuum is air so thin that nothing happens.
-        np.maximum(air_density, 1e-30) * tables.total[-1],
-        len(voxels.mixtures),
+        np.maximum(air_density, 1e-30) * tables.total[count],
+        count,
         low,
         high,
     ), tables

@@ -117,6 +117,16 @@ def _clip(start: float, step: float, low: float, high: float, near: float, far: 
 
 
 @_compiled
+def _tool(world: World, i: float, j: float, k: float) -> tuple[int, float]:
+    """The tool's material at an index position in the box of tools, and the share of the place that it takes."""
+    planes, rows, columns = world.tool_share.shape
+    column = min(max(int((i - world.tool_box[0, 0]) * world.tool_refine), 0), columns - 1)
+    row = min(max(int((j - world.tool_box[0, 1]) * world.tool_refine), 0), rows - 1)
+    plane = min(max(int((k - world.tool_box[0, 2]) * world.tool_refine), 0), planes - 1)
+    return world.tool_material[plane, row, column], world.tool_share[plane, row, column]
+
+
+@_compiled
 def _fly(
     world: World, tables: Tables, energy: float, x: float, y: float, z: float, u: float, v: float, w: float
 ) -> tuple[int, float, int, int]:
@@ -139,16 +149,34 @@ def _fly(
     way = _free_path() / air
     if way < near:
         return _HIT, way, world.air_material, 0
-    majorant, way = _at_energy(world.majorant, energy), near
-    while True:
-        way += _free_path() / majorant
-        if way >= far:
-            break
-        # Rounding may put a point onto the far edge.
-        column, row, plane = min(int(i + way * di), columns - 1), min(int(j + way * dj), rows - 1), min(int(k + way * dk), planes - 1)
-        material = world.material[plane, row, column]
-        if random.random() * majorant < world.density[plane, row, column] * _at_energy(tables.total[material], energy):
-            return _HIT, way, material, world.region[plane, row, column]
+    # Metal asks for a far greater majorant; only in the box of tools.
+    first, last = _clip(i, di, world.tool_box[0, 0], world.tool_box[1, 0], near, far)
+    first, last = _clip(j, dj, world.tool_box[0, 1], world.tool_box[1, 1], first, last)
+    first, last = _clip(k, dk, world.tool_box[0, 2], world.tool_box[1, 2], first, last)
+    if first >= last:
+        first = last = far
+    way = near
+    for part in range(3):
+        start, end = (near, first) if part == 0 else ((first, last) if part == 1 else (last, far))
+        if start >= end:
+            continue
+        majorant, way = _at_energy(world.majorant[part % 2], energy), start
+        while True:
+            way += _free_path() / majorant
+            if way >= end:
+                break
+            p, q, r = i + way * di, j + way * dj, k + way * dk
+            # Rounding may put a point onto the far edge.
+            column, row, plane = min(int(p), columns - 1), min(int(q), rows - 1), min(int(r), planes - 1)
+            material, level = world.material[plane, row, column], random.random() * majorant
+            share = 0.0
+            if part == 1:
+                metal, share = _tool(world, p, q, r)
+                level -= share * world.tool_density[metal] * _at_energy(tables.total[metal], energy)
+                if level < 0:
+                    return _HIT, way, metal, world.region[plane, row, column]
+            if level < (1 - share) * world.density[plane, row, column] * _at_energy(tables.total[material], energy):
+                return _HIT, way, material, world.region[plane, row, column]
     way = far + _free_path() / air
     if way < leave:
         return _HIT, way, world.air_material, 0
@@ -164,6 +192,41 @@ def _direction(beam: Beam) -> tuple[float, float, float]:
         w = beam.distance / sqrt(x * x + y * y + beam.distance * beam.distance)
         if random.random() < w * w * w:
             return x / beam.distance * w, y / beam.distance * w, w
+
+
+@_compiled
+def follow(
+    tables: Tables, world: World, energy: float, u: float, v: float, w: float, imparted: np.ndarray
+) -> tuple[float, float, float, float, float, float, float, int, int]:
+    """Follow a photon from the source until it is absorbed or leaves the world, and add the energy (keV) that it imparts on the way.
+
+    Returns
+    -------
+    Energy left (keV), 0 when absorbed; the place (mm) and direction in which it leaves; how often it was Compton and Rayleigh scattered.
+    """
+    x = y = z = 0.0
+    comptons = rayleighs = 0
+    while True:
+        fate, way, material, region = _fly(world, tables, energy, x, y, z, u, v, w)
+        x, y, z = x + way * u, y + way * v, z + way * w
+        if fate == _LEFT:
+            return energy, x, y, z, u, v, w, comptons, rayleighs
+        kind = random.random()
+        if kind < _at_energy(tables.absorbed[material], energy):
+            imparted[region] += energy
+            return 0.0, x, y, z, u, v, w, comptons, rayleighs
+        if kind < _at_energy(tables.absorbed_or_compton[material], energy):
+            left, cosine = compton(tables.incoherent[material], tables.greatest_transfer, energy)
+            imparted[region] += energy - left
+            energy = left
+            comptons += 1
+            if energy < _CUT_OFF_KEV:
+                imparted[region] += energy
+                return 0.0, x, y, z, u, v, w, comptons, rayleighs
+        else:
+            cosine = rayleigh(tables.coherent[material], tables.greatest_transfer, energy)
+            rayleighs += 1
+        u, v, w = _turned(u, v, w, cosine)
 
 
 @_compiled
@@ -201,31 +264,9 @@ def transport(
     for _ in range(photons):
         energy = beam.energy[min(int(np.searchsorted(beam.cumulative, random.random(), side="right")), len(beam.energy) - 1)]
         balance[0] += energy
-        x = y = z = 0.0
         u, v, w = _direction(beam)
-        comptons = rayleighs = 0
-        while True:
-            fate, way, material, region = _fly(world, tables, energy, x, y, z, u, v, w)
-            x, y, z = x + way * u, y + way * v, z + way * w
-            if fate == _LEFT:
-                break
-            kind = random.random()
-            if kind < _at_energy(tables.absorbed[material], energy):
-                imparted[region] += energy
-                break
-            if kind < _at_energy(tables.absorbed_or_compton[material], energy):
-                left, cosine = compton(tables.incoherent[material], tables.greatest_transfer, energy)
-                imparted[region] += energy - left
-                energy = left
-                comptons += 1
-                if energy < _CUT_OFF_KEV:
-                    imparted[region] += energy
-                    break
-            else:
-                cosine = rayleigh(tables.coherent[material], tables.greatest_transfer, energy)
-                rayleighs += 1
-            u, v, w = _turned(u, v, w, cosine)
-        if fate != _LEFT:
+        energy, x, y, z, u, v, w, comptons, rayleighs = follow(tables, world, energy, u, v, w, imparted)
+        if energy == 0:
             continue
         balance[1] += energy
         if z < beam.distance - 1e-6 or w <= 0:

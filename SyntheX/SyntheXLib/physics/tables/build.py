@@ -11,12 +11,7 @@ anode.npz
     angles and the heel effect, as photons that leave an anode of angle a at t degrees from the central ray towards the cathode are those of
     an anode of angle a + t on its central ray (SpekPy agrees with that to the last digit).
 scatter.csv
-    Not rebuilt here. Our own Monte Carlo (Klein-Nishina with the incoherent scattering function, Rayleigh with form factors, xraylib data):
-    a pencil beam on a water slab of 600 x 600 mm, source to detector 1020 mm, energy absorbed in 0.2165 g/cm2 of CsI, scored within a
-    radius of 750 mm; 60 kV 3.5 mm Al, 90 kV 4 mm Al, 120 kV 4.3 mm Al. For each gap and thickness: primary and scattered energy relative to
-    the open beam (statistical error below 0.5 %), the two Gaussians fitted to its radial distribution (weight of the first, sigmas in the
-    detector plane, scale of the fit's total), the scattered photons' mean energy, and the fit A T^alpha (-ln T)^beta of the scattered
-    energy over all thicknesses (residual at most 2.6 %).
+    Not rebuilt here: `build_scatter`.
 interactions.npz
     For the Monte Carlo, from xraylib, mixtures as independent atoms: photoelectric, Compton and Rayleigh cross sections (cm2/g) at 1 to
     150 keV in steps of 1 keV; and over the momentum transfer x = sin(angle / 2) / wavelength (1/angstrom) the incoherent scattering
