@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SyntheXLib.commands.cases import add_case_options, cases_of, with_material_maps
+from SyntheXLib.commands.cases import add_case_options, cases_of, with_lesion_masks, with_material_maps
 from SyntheXLib.commands.cluster import add_cluster_options, own_command, part_of, slurm_settings
 from SyntheXLib.commands.progress import progress_bar
 from SyntheXLib.errors import SyntheXError
@@ -15,6 +15,7 @@ from SyntheXLib.rendering.renderer import RENDERERS
 
 if TYPE_CHECKING:
     from SyntheXLib.rendering.exposure import Exposure
+    from SyntheXLib.tasks.task import Task
 
 
 def add(commands: Any) -> None:
@@ -28,12 +29,20 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--task", default="hip", help="name of a task, or its TOML file (default: hip)")
     add_case_options(parser)
-    parser.add_argument("--count", type=int, required=True, metavar="N", help="number of images; image i shows case i modulo their number")
+    number = parser.add_mutually_exclusive_group()
+    number.add_argument("--count", type=int, metavar="N", help="number of images; image i shows case i modulo their number")
+    number.add_argument("--views-per-ct", type=int, metavar="N", help="images of each case (default: the task's, 1000 for hip)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="data set folder")
     parser.add_argument("--resume", action="store_true", help="go on with the data set that is already in the folder")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default: 0)")
-    parser.add_argument("--image-size", type=int, metavar="PX", help="pixels a side (default: the task's)")
-    parser.add_argument("--oversample", type=int, default=1, metavar="N", help="rays along each side of a pixel, 1 to 8 (default: 1)")
+    parser.add_argument("--image-size", metavar="PX", help="pixels a side, or full: the whole detector with its own (default: the task's)")
+    parser.add_argument("--oversample", type=int, metavar="N", help="rays along each side of a pixel, 1 to 8 (default: the task's)")
+    parser.add_argument(
+        "--vary",
+        type=int,
+        metavar="N",
+        help="make N patients of each CT, mirrored, scaled, deformed and of other density as the task says; 0: none (default: the task's)",
+    )
     parser.add_argument(
         "--tool",
         action="append",
@@ -41,7 +50,7 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="TOML file of a tool in the scene (continuum_manipulator, screw, k_wire, stl); may be given several times",
     )
-    parser.add_argument("--level", default="realistic", help="realism level: naive, heuristic or realistic (default: realistic)")
+    parser.add_argument("--level", help="realism level: naive, heuristic or realistic (default: the task's)")
     parser.add_argument(
         "--poisson-photons",
         type=float,
@@ -89,28 +98,32 @@ def run(options: argparse.Namespace) -> int:
     from SyntheXLib.simulation.view import ViewSettings
     from SyntheXLib.tasks.task import load_task
 
-    task = load_task(options.task)
-    if options.device:
-        task = replace(task, c_arm=replace(task.c_arm, device=options.device))
+    task = _task(options, load_task(options.task))
+    simulation = task.simulation
+    level, oversample = options.level or simulation.level, options.oversample or simulation.oversample
+    options.randomize_exposure |= simulation.randomize_exposure and level == "realistic"
     exposure, ranges = _exposure(options, task.c_arm.device)
     tools = tuple(str(Path(path).resolve()) for path in options.tool)
     settings = ViewSettings(
-        options.level,
+        level,
         exposure,
-        options.image_size,
+        int(options.image_size) if options.image_size not in (None, "full") else None,
         options.dtype,
         ranges,
         options.poisson_photons,
-        options.oversample,
+        oversample,
         tools,
         options.monte_carlo_scatter,
     )
     if (options.out / HEADER_FILE).exists() and not options.resume:
         raise SyntheXError(f"{options.out} already holds a data set: add --resume to go on with it, or choose another folder.")
-    cases = cases_of(options)
+    cases = cases_of(options, task)
+    if options.lesion_network:
+        cases = with_lesion_masks(cases, task, options.lesion_network, options.out / "lesions")
     if options.material_network:
         cases = with_material_maps(cases, task, options.material_network, options.out / "materials")
-    job = ShardJob(options.out, task, cases, settings, options.seed, options.count, options.shard_size, options.renderer)
+    count = options.count if options.count is not None else len(cases) * simulation.views_per_ct
+    job = ShardJob(options.out, task, cases, settings, options.seed, count, options.shard_size, options.renderer)
     slurm, part = slurm_settings(options), part_of(options.part)
     if slurm is not None and options.dry_run:
         print(sbatch_script(slurm, own_command(options.arguments)), end="")
@@ -132,6 +145,30 @@ def run(options: argparse.Namespace) -> int:
     if not result.complete:
         print("Another process is making the rest; the data set is complete when it has finished.")
     return 0
+
+
+def _task(options: argparse.Namespace, task: Task) -> Task:
+    """The task with what the options change."""
+    from SyntheXLib.scene.c_arm import load_device
+
+    if options.device:
+        task = replace(task, c_arm=replace(task.c_arm, device=options.device))
+    if options.image_size == "full":
+        device = load_device(task.c_arm.device)
+        if device.rows != device.columns:
+            raise SyntheXError(f"--image-size full needs a square detector, found {device.rows} x {device.columns} pixels.")
+        task = replace(task, c_arm=replace(task.c_arm, crop_px=0, image_size=device.rows))
+    elif options.image_size is not None and not options.image_size.isdigit():
+        raise SyntheXError(f"--image-size must be a number of pixels or full, found '{options.image_size}'.")
+    for option, name, lowest in (("--vary", "vary", 0), ("--views-per-ct", "views_per_ct", 1)):
+        value = getattr(options, name)
+        if value is not None and value < lowest:
+            raise SyntheXError(f"{option} must be at least {lowest}, found {value}.")
+    if options.vary is not None:
+        task = replace(task, variation=replace(task.variation, variants=options.vary))
+    if options.views_per_ct is not None:
+        task = replace(task, simulation=replace(task.simulation, views_per_ct=options.views_per_ct))
+    return task
 
 
 def _exposure(options: argparse.Namespace, device: str) -> tuple[Exposure, dict[str, Any] | None]:
