@@ -111,3 +111,16 @@ def deepdrr_installed(deepdrr_cache: Path, deepdrr_python: Path, monkeypatch: py
     monkeypatch.setenv("CUDA_PATH", str(tmp_path / "cuda"))
     monkeypatch.setenv(environment.VARIABLE, str(deepdrr_python))
     return deepdrr_python
+
+
+@pytest.fixture
+def toy_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model file that loads as the toy network."""
+    from toy_network import ToyNetwork, toy_description, toy_task
+
+    from SyntheXLib.networks import model_file
+
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"toy")
+    monkeypatch.setattr(model_file, "load_model", lambda path, device="cpu": (ToyNetwork(toy_task()), toy_description()))
+    return path
