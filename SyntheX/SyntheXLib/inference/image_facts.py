@@ -71,7 +71,8 @@ class ImageFacts:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> ImageFacts:
         """The facts that `to_dict` gave."""
-        return ImageFacts(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        kept: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return ImageFacts(**kept)
 
 
 def read_facts(path: Path | str) -> ImageFacts:

@@ -76,11 +76,11 @@ def read_masks(paths: Sequence[Path], task: Task) -> NDArray[np.unsignedinteger]
     if task.segmentation == "exclusive":
         (path,) = (path for path in paths if path.name.endswith("_labels.png"))
         return bits_of_labels(pixels(path)).astype(kind)
-    bits: list[NDArray[np.unsignedinteger]] = []
+    bits = np.zeros((), kind)
     for structure in task.structures:
         (path,) = (path for path in paths if path.name.endswith(f"_{structure.name}.png"))
-        bits.append((pixels(path) > 0).astype(kind) << kind(structure.bit))
-    return np.bitwise_or.reduce(bits).astype(kind)
+        bits = bits | np.where(pixels(path) > 0, 1 << structure.bit, 0).astype(kind)
+    return bits
 
 
 def describe(predictor: Predictor, kind: str, model_path: Path | str, threshold: float) -> dict[str, Any]:

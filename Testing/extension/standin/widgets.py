@@ -47,7 +47,8 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the title bar."""
         painter = QtGui.QPainter(self)
-        painter.fillRect(0, 0, get_property(self, "width"), 22, QtGui.QColor("#d8dde3"))
+        painter.fillRect(0, 0, get_property(self, "width"), 22, self.palette().color(QtGui.QPalette.ColorRole.Button).darker(110))
+        painter.setPen(self.palette().color(QtGui.QPalette.ColorRole.ButtonText))
         painter.drawText(8, 16, ("\u25b8 " if self.collapsed else "\u25be ") + self.text)
         painter.end()
 

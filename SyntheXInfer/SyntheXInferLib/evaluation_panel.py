@@ -1,0 +1,112 @@
+"""The sections of the panel that evaluate and export a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ctk
+import slicer
+from slicer.i18n import tr as _
+
+from SyntheXHomeLib.panels import enable, needs
+from SyntheXInferLib.evaluation import Comparison
+from SyntheXInferLib.logic import SyntheXInferLogic
+from SyntheXInferLib.result_nodes import FoundNodes
+from SyntheXInferLib.texts import comparisonText
+
+
+class EvaluationPanel:
+    """Holds a result against a reference and writes it.
+
+    Parameters
+    ----------
+    ui
+        The panel's widgets.
+    logic
+        The module's logic.
+    """
+
+    def __init__(self, ui: Any, logic: SyntheXInferLogic) -> None:
+        self._ui, self._logic = ui, logic
+        self.parameters: Any = None
+        self._found: FoundNodes | None = None
+        self._why = ""
+        ui.exportPath.filters = ctk.ctkPathLineEdit.Dirs
+        ui.exportPath.connect("currentPathChanged(QString)", lambda _path: self.updateState(self._why, self._found))
+        ui.evaluateButton.connect("clicked(bool)", self.onEvaluate)
+        ui.curveButton.connect("clicked(bool)", self.onCurve)
+        ui.exportButton.connect("clicked(bool)", self.onExport)
+
+    def updateState(self, why: str, found: FoundNodes | None) -> None:
+        """Enable the buttons, or say why not; `why` is the reason for which there is no result to work on."""
+        self._why, self._found = why, found
+        p, path = self.parameters, self._ui.exportPath.currentPath
+        reference = p is not None and (p.referenceMasks is not None or p.referencePoints is not None)
+        lacks = why or needs((reference, _("a reference")))
+        enable(self._ui.evaluateButton, _("Dice and landmark errors as a table"), lacks)
+        points = needs((p is not None and p.referencePoints is not None, _("reference landmarks")))
+        enable(self._ui.curveButton, _("Mean error against the share of activated landmarks, in a plot view"), why or points)
+        tip = _("Write masks, landmarks and overlays, and the evaluation where there is a reference")
+        enable(self._ui.exportButton, tip, why or needs((path != "", _("a folder"))))
+
+    def showTable(self) -> None:
+        """Show the table of the scene; hide the view without one."""
+        table = None if self.parameters is None else self.parameters.table
+        self._ui.resultTable.visible = table is not None
+        if table is None:
+            self._ui.evaluationLabel.text = ""
+            return
+        self._ui.resultTable.setMRMLTableNode(table)
+        self._ui.resultTable.resizeColumnsToContents()
+
+    def updateNumbers(self, found: FoundNodes) -> None:
+        """Make the table anew for the threshold that is set now, if there is one."""
+        if self.parameters.table is not None:
+            self._found = found
+            self.onEvaluate()
+
+    def forget(self) -> None:
+        """Remove table and curve of the last result."""
+        p = self.parameters
+        if p.chart is not None:
+            self._logic.removeCurve(p.chart)
+            p.chart = None
+        if p.table is not None:
+            slicer.mrmlScene.RemoveNode(p.table)
+            p.table = None
+        self.showTable()
+
+    def _compare(self) -> Comparison:
+        p = self.parameters
+        assert self._found is not None
+        spacing = (p.spacing, p.spacing) if p.spacing else None
+        return self._logic.compare(p.resultImage, self._found, self._logic.reference(p.referenceMasks, p.referencePoints), spacing)
+
+    def onEvaluate(self) -> None:
+        """Hold the result against the reference."""
+        with slicer.util.tryWithErrorDisplay(_("The result could not be evaluated."), waitCursor=True):
+            p, comparison = self.parameters, self._compare()
+            before, p.table = p.table, self._logic.table(p.resultImage, comparison, p.threshold)
+            if before is not None:
+                slicer.mrmlScene.RemoveNode(before)
+            self.showTable()
+            self._ui.evaluationLabel.text = comparisonText(comparison, p.threshold)
+
+    def onCurve(self) -> None:
+        """Show the activation curve in a plot view."""
+        with slicer.util.tryWithErrorDisplay(_("The curve could not be shown."), waitCursor=True):
+            p = self.parameters
+            before, p.chart = p.chart, self._logic.curve(p.resultImage, self._compare())
+            if before is not None:
+                self._logic.removeCurve(before)
+            slicer.modules.plots.logic().ShowChartInLayout(p.chart)
+
+    def onExport(self) -> None:
+        """Write the result into the folder."""
+        with slicer.util.tryWithErrorDisplay(_("The result could not be exported."), waitCursor=True):
+            p, folder = self.parameters, Path(self._ui.exportPath.currentPath).expanduser()
+            reference = p.referenceMasks is not None or p.referencePoints is not None
+            assert self._found is not None
+            made = self._logic.export(folder, p.resultImage, self._found, p.threshold, self._compare() if reference else None)
+            self._ui.statusLabel.text = _("Wrote {count} files to {folder}.").format(count=len(made), folder=folder)
