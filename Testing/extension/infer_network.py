@@ -31,13 +31,12 @@ class Network:
 
 def masks_on(segmentation: Any, volume: Any) -> dict[str, np.ndarray]:
     """Segment name to (K, H, W) mask on the image."""
-    import slicer
+    from SyntheXInferLib.result_nodes import segmentMasks
 
     inner = segmentation.GetSegmentation()
     ids = [inner.GetNthSegmentID(index) for index in range(inner.GetNumberOfSegments())]
-    return {
-        inner.GetSegment(key).GetName(): slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, key, volume).astype(bool) for key in ids
-    }
+    names = [inner.GetSegment(key).GetName() for key in ids]
+    return dict(zip(names, segmentMasks(segmentation, ids, volume), strict=True))
 
 
 def columns_of(table: Any) -> dict[str, dict[str, float]]:

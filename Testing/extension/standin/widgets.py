@@ -47,8 +47,8 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the title bar."""
         painter = QtGui.QPainter(self)
-        painter.fillRect(0, 0, get_property(self, "width"), 22, self.palette().color(QtGui.QPalette.ColorRole.Button).darker(110))
-        painter.setPen(self.palette().color(QtGui.QPalette.ColorRole.ButtonText))
+        painter.fillRect(0, 0, get_property(self, "width"), 22, get_property(self, "palette").button().color().darker(110))
+        painter.setPen(get_property(self, "palette").buttonText().color())
         painter.drawText(8, 16, ("\u25b8 " if self.collapsed else "\u25be ") + self.text)
         painter.end()
 
