@@ -11,6 +11,7 @@ import slicer
 import vtk
 
 from SyntheXHomeLib.nodes import pointsInWorld
+from SyntheXHomeLib.subject_hierarchy import remove_nodes
 from SyntheXInferLib.result_nodes import FoundNodes, confidenceOf, eachFrame, pixelsOf, segmentIds, segmentMasks
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation import metrics
@@ -33,6 +34,8 @@ class Comparison:
     landmarks, errors, confidence
         Names of the L landmarks that both sides have; (N, L) errors in mm on the detector, NaN where there is nothing to compare with, and
         (N, L) confidence.
+    millimetres
+        Whether the pixel spacing is known; without it the errors are in pixels.
     """
 
     structures: tuple[str, ...]
@@ -40,6 +43,7 @@ class Comparison:
     landmarks: tuple[str, ...]
     errors: np.ndarray
     confidence: np.ndarray
+    millimetres: bool = True
 
     def rows(self, threshold: float) -> list[tuple[Any, ...]]:
         """A row for each structure and landmark: name and `COLUMNS`, see `evaluationTable`."""
@@ -70,7 +74,7 @@ def compare(imageNode: Any, found: FoundNodes, reference: FoundNodes, spacing: t
         The truth on the same image: a segmentation or None, and markups for each frame or none; of a sequence, sequences with its index
         values. Structures and landmarks are matched by name; those that one side lacks are left out.
     spacing
-        Height and width of a pixel in mm on the detector; None takes the image's.
+        Height and width of a pixel in mm on the detector; None when they are not known: errors are then in pixels.
 
     Raises
     ------
@@ -103,7 +107,9 @@ def compare(imageNode: Any, found: FoundNodes, reference: FoundNodes, spacing: t
         raise SyntheXError("Nothing to evaluate: expected reference segments or points with the names of those that were found.")
     parts = [np.concatenate([getattr(one, name) for one in counts]) for name in ("intersection", "predicted", "truth")] if counts else []
     overlap = metrics.Overlap(*(parts or [np.zeros((0, len(structures)), np.int64)] * 3))
-    return Comparison(tuple(structures.values()), overlap, landmarks, np.concatenate(errors), np.concatenate(confidence))
+    return Comparison(
+        tuple(structures.values()), overlap, landmarks, np.concatenate(errors), np.concatenate(confidence), spacing is not None
+    )
 
 
 def evaluationTable(name: str, comparison: Comparison, threshold: float) -> Any:
@@ -122,8 +128,8 @@ def evaluationTable(name: str, comparison: Comparison, threshold: float) -> Any:
     -------
     vtkMRMLTableNode
         A row for each structure and landmark: ``name``; ``dice``, the mean over the frames that count; ``error_detector_mm``, the median
-        over them, millimetres on the detector where the image has its pixel spacing; ``confidence``, the mean; ``activated``, frames in
-        which the confidence is above the threshold; ``frames`` that count. NaN where a column does not apply.
+        over them, millimetres on the detector where the pixel spacing is known, else pixels; ``confidence``, the mean; ``activated``,
+        frames in which the confidence is above the threshold; ``frames`` that count. NaN where a column does not apply.
     """
     rows = comparison.rows(threshold)
     return _tableNode(name, {title: [row[place] for row in rows] for place, title in enumerate(("name", *COLUMNS))})
@@ -152,7 +158,7 @@ def addCurve(name: str, comparison: Comparison) -> Any:
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", name)
     chart.SetTitle(name)
     chart.SetXAxisTitle("activated landmarks, %")
-    chart.SetYAxisTitle("mean error on the detector, mm")
+    chart.SetYAxisTitle("mean error on the detector, mm" if comparison.millimetres else "mean error, pixels")
     chart.SetLegendVisibility(False)
     chart.AddAndObservePlotSeriesNodeID(series.GetID())
     return chart
@@ -161,8 +167,7 @@ def addCurve(name: str, comparison: Comparison) -> Any:
 def removeCurve(chartNode: Any) -> None:
     """Remove a chart that `addCurve` made, with its series and table."""
     series = [chartNode.GetNthPlotSeriesNode(place) for place in range(chartNode.GetNumberOfPlotSeriesNodes())]
-    for node in (*(one.GetTableNode() for one in series), *series, chartNode):
-        slicer.mrmlScene.RemoveNode(node)
+    remove_nodes([*(one.GetTableNode() for one in series), *series, chartNode])
 
 
 def _common(mine: Sequence[dict[str, tuple[str, str]]], theirs: Sequence[dict[str, tuple[str, str]]]) -> dict[str, str]:
@@ -191,7 +196,7 @@ def _errors(
     with np.errstate(invalid="ignore"):
         visible = np.all((truth >= -0.5) & (truth <= np.array([columns, rows]) - 0.5), axis=-1)
     # Along each axis its own spacing, then both in mm.
-    millimetres = np.array(spacing[::-1] if spacing else volume.GetSpacing()[:2])
+    millimetres = np.array(spacing[::-1] if spacing else (1.0, 1.0))
     return metrics.landmark_errors(predicted * millimetres, truth * millimetres, visible)
 
 

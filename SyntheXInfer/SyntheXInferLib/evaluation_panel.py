@@ -54,8 +54,8 @@ class EvaluationPanel:
         """Show the table of the scene; hide the view without one."""
         table = None if self.parameters is None else self.parameters.table
         self._ui.resultTable.visible = table is not None
+        self._ui.evaluationLabel.visible = False  # of another result
         if table is None:
-            self._ui.evaluationLabel.text = ""
             return
         self._ui.resultTable.setMRMLTableNode(table)
         self._ui.resultTable.resizeColumnsToContents()
@@ -73,7 +73,7 @@ class EvaluationPanel:
             self._logic.removeCurve(p.chart)
             p.chart = None
         if p.table is not None:
-            slicer.mrmlScene.RemoveNode(p.table)
+            self._logic.removeTable(p.table)
             p.table = None
         self.showTable()
 
@@ -89,9 +89,11 @@ class EvaluationPanel:
             p, comparison = self.parameters, self._compare()
             before, p.table = p.table, self._logic.table(p.resultImage, comparison, p.threshold)
             if before is not None:
-                slicer.mrmlScene.RemoveNode(before)
+                self._logic.removeTable(before)
+            self._logic.putInFolder(p.resultImage, p.table)
             self.showTable()
             self._ui.evaluationLabel.text = comparisonText(comparison, p.threshold)
+            self._ui.evaluationLabel.visible = True
 
     def onCurve(self) -> None:
         """Show the activation curve in a plot view."""
@@ -100,6 +102,7 @@ class EvaluationPanel:
             before, p.chart = p.chart, self._logic.curve(p.resultImage, self._compare())
             if before is not None:
                 self._logic.removeCurve(before)
+            self._logic.putInFolder(p.resultImage, p.chart)
             slicer.modules.plots.logic().ShowChartInLayout(p.chart)
 
     def onExport(self) -> None:

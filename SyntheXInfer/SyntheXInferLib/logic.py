@@ -10,6 +10,7 @@ import numpy as np
 import slicer
 
 from SyntheXHomeLib import parameter_node
+from SyntheXHomeLib.subject_hierarchy import put_in_folder, remove_nodes
 from SyntheXInferLib import image_nodes
 from SyntheXInferLib.evaluation import Comparison, addCurve, compare, evaluationTable, removeCurve
 from SyntheXInferLib.export import exportResult
@@ -228,6 +229,11 @@ class SyntheXInferLogic:
         """The nodes that the views show: of a sequence those of the chosen frame."""
         return browse(imageNode, found) if isSequence(imageNode) else found
 
+    def putInFolder(self, imageNode: Any, *nodes: Any) -> None:
+        """Put nodes of the views into a folder of the subject hierarchy that is named after the image."""
+        for node in nodes:
+            put_in_folder(node, "SyntheX Infer", imageNode.GetName())
+
     def setThreshold(self, imageNode: Any, found: FoundNodes, threshold: float, showUnsure: bool = True) -> None:
         """Mark (and hide, if asked for) the landmarks that are not above another threshold; the network does not run again."""
         if isSequence(imageNode):
@@ -237,7 +243,7 @@ class SyntheXInferLogic:
                 markThreshold(node, threshold, showUnsure)
 
     def remove(self, imageNode: Any | None, found: FoundNodes) -> None:
-        """Remove what was found."""
+        """Remove what was found, and what shows it."""
         removeSeries(imageNode, found)
 
     # Evaluation and files
@@ -271,6 +277,10 @@ class SyntheXInferLogic:
         """The activation curve of a comparison as a new vtkMRMLPlotChartNode, see `evaluation.addCurve`."""
         return addCurve(f"{imageNode.GetName()} activation", comparison)
 
+    def removeTable(self, tableNode: Any) -> None:
+        """Remove what `table` made."""
+        remove_nodes([tableNode])
+
     def removeCurve(self, chartNode: Any) -> None:
         """Remove what `curve` made."""
         removeCurve(chartNode)
@@ -298,7 +308,7 @@ class SyntheXInferLogic:
         predictor: Predictor, imageNode: Any, frames: np.ndarray, polarity: str, intensity: str, spacing: tuple[float, float] | None
     ) -> tuple[list[Prediction], tuple[str, str]]:
         """A prediction for each frame, and what their numbers were taken for."""
-        from SyntheXLib.inference.polarity import find_meaning
+        from SyntheXLib.inference.polarity import asked_frames, find_meaning
 
         check_meaning(polarity, intensity)
         facts, known = factsOf(imageNode), knownIntensity(imageNode)
@@ -307,8 +317,8 @@ class SyntheXInferLogic:
         if known:
             images = [XrayImage(frame.astype(np.float32), known, spacing) for frame in frames]
             return predictor.predict(images), ("bone-dark", known)
-        middle = frames[len(frames) // 2]
+        asked = [frames[number] for number in asked_frames(len(frames))]
         meaning = find_meaning(
-            predictor, facts, polarity, intensity, lambda turned, meant: xray_image(middle, turned, meant, spacing, where)
+            predictor, facts, polarity, intensity, lambda turned, meant: [xray_image(one, turned, meant, spacing, where) for one in asked]
         )
         return predictor.predict([xray_image(frame, *meaning, spacing, where) for frame in frames]), meaning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from typing import Any
 import SimpleITK as sitk
 import slicer
 
-from SyntheXHomeLib.command_process import CommandProcess
+from SyntheXHomeLib.library_command import LibraryCommand
+from SyntheXHomeLib.subject_hierarchy import remove_nodes
 from SyntheXInferLib.image_nodes import browserOf, factsOf, framesOf, isSequence, knownIntensity
 from SyntheXInferLib.result_nodes import FoundNodes, addLandmarks, addSegmentation, dressPoints, markThreshold
 from SyntheXLib.errors import SyntheXError
@@ -66,7 +68,7 @@ class SeriesRun:
             polarity = (facts.polarity or AUTO) if polarity == AUTO else polarity
             intensity = (facts.intensity or AUTO) if intensity == AUTO else intensity
             options = ["--polarity", polarity, "--intensity", intensity, "--device", device, "--no-overlays"]
-            self._process = CommandProcess(["infer", modelPath, run, "--out", self._folder / "found", *options])
+            self._command = LibraryCommand("infer", str(modelPath), str(run), "--out", str(self._folder / "found"), *options)
         except RuntimeError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise SyntheXError(f"The frames of '{imageNode.GetName()}' cannot be written to {self._folder}.") from error
@@ -76,11 +78,12 @@ class SeriesRun:
 
     def progress(self) -> tuple[int, int]:
         """Frames done and their number; (0, 0) while the model is read."""
-        return self._process.progress()
+        bar = re.search(r"(\d+)/(\d+) \[", self._command.message())
+        return (int(bar[1]), int(bar[2])) if bar else (0, 0)
 
     def finished(self) -> bool:
         """Whether the process has ended."""
-        return self._process.finished()
+        return self._command.finished()
 
     def result(self) -> SeriesResult:
         """Once finished, what was found; the files are then gone.
@@ -93,16 +96,16 @@ class SeriesRun:
         try:
             description = read_description(self._folder / "found")
             if description is None:
-                raise SyntheXError(self._process.message())
+                raise SyntheXError(self._command.message())
             task, predictions = read_image_predictions(self._folder / "found")
             image = description["images"][0]
             return SeriesResult(task, predictions, (image["polarity"], image["intensity"]))
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self.end()
 
     def end(self) -> None:
         """End it at once and drop what it did."""
-        self._process.end()
+        self._command.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -164,6 +167,5 @@ def removeSeries(imageSequence: Any, found: FoundNodes) -> None:
         if browser is not None and browser.IsSynchronizedSequenceNode(sequence):
             proxy = browser.GetProxyNode(sequence)
             browser.RemoveSynchronizedSequenceNode(sequence.GetID())
-            if proxy is not None and proxy.GetScene() is not None:
-                slicer.mrmlScene.RemoveNode(proxy)
-        slicer.mrmlScene.RemoveNode(sequence)
+            remove_nodes([proxy])
+    remove_nodes([found.segmentation, *found.landmarks])

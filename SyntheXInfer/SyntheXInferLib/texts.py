@@ -75,8 +75,9 @@ def comparisonText(comparison: Comparison, threshold: float) -> str:
     parts = [_("Mean Dice {dice:.3f}").format(dice=sum(values) / len(values))] if values else []
     point = comparison.curve().at_threshold(threshold)
     if comparison.landmarks and point.error_mm is not None:
-        text = _("above {threshold:g} are {share:.0f} % of the landmarks, with a mean error of {error:.2f} mm on the detector")
-        parts.append(text.format(threshold=threshold, share=100 * point.share, error=point.error_mm))
+        text = _("above {threshold:g} are {share:.0f} % of the landmarks, with a mean error of {error:.2f} {unit}")
+        unit = _("mm on the detector") if comparison.millimetres else _("pixels")
+        parts.append(text.format(threshold=threshold, share=100 * point.share, error=point.error_mm, unit=unit))
     elif comparison.landmarks:
         parts.append(_("no landmark is above {threshold:g}").format(threshold=threshold))
     return "; ".join(parts) + "." if parts else ""

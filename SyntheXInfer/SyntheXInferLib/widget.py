@@ -14,6 +14,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from SyntheXHomeLib.panels import enable, needs
+from SyntheXHomeLib.settings import LAST_MODEL, recall
 from SyntheXInferLib.evaluation_panel import EvaluationPanel
 from SyntheXInferLib.image_nodes import frameCount, isSequence, knownIntensity, shownImage
 from SyntheXInferLib.logic import ModelFacts, SyntheXInferLogic
@@ -23,8 +24,6 @@ from SyntheXInferLib.series import SeriesRun
 from SyntheXInferLib.texts import factsText, foundText, modelNames, modelText
 from SyntheXLib.errors import SyntheXError
 
-#: Application setting with the model that was trained last; the Train module writes it.
-LAST_MODEL = "SyntheX/lastModel"
 _POLL_MS = 300
 # How long a slider must rest until the landmarks of a run are marked anew.
 _REST_MS = 100
@@ -195,8 +194,8 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @staticmethod
     def _lastModel() -> str:
-        path = slicer.util.settingsValue(LAST_MODEL, "") or ""
-        return str(path) if path and Path(path).is_file() else ""
+        path = recall(LAST_MODEL)
+        return path if path and Path(path).is_file() else ""
 
     # Image and model
 
@@ -292,7 +291,9 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not p.showUnsure:
             self._mark()
         self._showImage(image)
-        self._showMasks(self.logic.shown(image, found).segmentation)
+        shown = self.logic.shown(image, found)
+        self._showMasks(shown.segmentation)
+        self.logic.putInFolder(image, shown.segmentation, *shown.landmarks)
         self._tellFound()
 
     def _tellFound(self) -> None:

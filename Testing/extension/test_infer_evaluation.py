@@ -77,6 +77,16 @@ def test_a_corrected_pixel_spacing_counts(network: Network, xray: Any, scene: An
     np.testing.assert_allclose(np.nanmax(comparison.errors), np.hypot(3 * 1.0, 4 * 2.0), atol=1e-3)
 
 
+def test_errors_are_in_pixels_where_the_spacing_is_unknown(network: Network, xray: Any, scene: Any) -> None:
+    logic = SyntheXInferLogic()
+    xray.SetSpacing(1, 1, 1)
+    found = logic.predict(xray, "model.pt")
+    network.landmarks = network.landmarks + np.array([3.0, -4.0], np.float32)
+    comparison = logic.compare(xray, found, logic.predict(xray, "model.pt"))
+    assert not comparison.millimetres and np.nanmax(comparison.errors) == pytest.approx(5, abs=1e-3)
+    assert logic.curve(xray, comparison).GetYAxisTitle() == "mean error, pixels"
+
+
 def test_the_frames_of_a_sequence_are_evaluated_together(network: Network, xray: Any, scene: Any) -> None:
     logic = SyntheXInferLogic()
     run = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "run")

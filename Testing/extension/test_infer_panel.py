@@ -8,30 +8,30 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from test_panels import ROOT, picture, work
 
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
-from infer_network import HIP, Network, columns_of
+from infer_network import HIP, Network, columns_of, picture, work
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def panel(slicer_gui: ModuleType, scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The panel, a model file, and where the last trained model is named."""
-    from PySide6.QtCore import QCoreApplication, QSettings
     from standin.application import load_module
 
     from SyntheXInferLib.logic import ModelFacts, SyntheXInferLogic
 
-    QSettings.setDefaultFormat(QSettings.Format.IniFormat)
-    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
-    QCoreApplication.setOrganizationName("SyntheX tests")
+    kept: dict[str, str] = {}
+    store = SimpleNamespace(value=kept.get, setValue=kept.__setitem__)
+    monkeypatch.setattr(slicer_gui.app, "userSettings", lambda: store, raising=False)
     model = tmp_path / "model.pt"
     model.write_bytes(b"model")
     facts = ModelFacts(HIP.title, HIP.structure_names, HIP.landmark_names, (360, 360), 0.774, "small", 40, 2000)
     monkeypatch.setattr(SyntheXInferLogic, "modelFacts", lambda self, path: facts)
     _, widget, shown = load_module(ROOT / "SyntheXInfer" / "SyntheXInfer.py")
-    yield SimpleNamespace(widget=widget, ui=widget.ui, panel=shown, model=model, settings=QSettings)
+    yield SimpleNamespace(widget=widget, ui=widget.ui, panel=shown, model=model, remembered=kept)
     widget.cleanup()
 
 
@@ -81,9 +81,9 @@ def test_a_dicom_run_is_loaded_shown_and_chosen(panel: SimpleNamespace, scene: A
 
 
 def test_the_last_trained_model_is_offered(panel: SimpleNamespace, scene: Any) -> None:
-    settings = panel.settings()
-    settings.setValue("SyntheX/lastModel", str(panel.model))
-    settings.sync()
+    from SyntheXHomeLib.settings import LAST_MODEL
+
+    panel.remembered[LAST_MODEL] = str(panel.model)
     panel.widget.enter()
     assert panel.ui.lastModelButton.enabled
     panel.ui.lastModelButton.click()
@@ -162,9 +162,13 @@ def test_a_result_is_evaluated_plotted_exported_and_deleted(
     ui.exportButton.click()
     assert (tmp_path / "out/activation.csv").is_file() and ui.statusLabel.text.startswith("Wrote ")
     made = (p.masks, p.points, p.table, p.chart)
+    hierarchy = slicer_gui.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    folder = hierarchy.GetItemChildWithName(hierarchy.GetItemChildWithName(hierarchy.GetSceneItemID(), "SyntheX Infer"), "X-ray")
+    assert [hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in made] == [folder] * 4
     ui.deleteButton.click()
     assert all(node.GetScene() is None for node in made) and masks.GetScene() is scene
     assert not ui.deleteButton.enabled and ui.resultTable.isHidden()
+    assert not hierarchy.GetItemChildWithName(hierarchy.GetSceneItemID(), "SyntheX Infer")
 
 
 class FakeRun:

@@ -16,7 +16,7 @@ from SyntheXLib.inference.image_facts import read_facts
 from SyntheXLib.inference.images import AUTO, XrayImage, check_meaning, find_images, read_values, stem, xray_image
 from SyntheXLib.inference.outputs import LANDMARK_COLUMNS, describe, landmark_rows, read_masks, write_csv, write_json, write_masks
 from SyntheXLib.inference.overlay import GAMMA, Layers, compose, write_picture
-from SyntheXLib.inference.polarity import find_meaning
+from SyntheXLib.inference.polarity import asked_frames, find_meaning
 from SyntheXLib.inference.predictions import CONFIDENCE_THRESHOLD, DESCRIPTION, LANDMARKS, Prediction, read_description
 from SyntheXLib.inference.predictor import Predictor
 from SyntheXLib.rendering.display import to_gray
@@ -192,8 +192,8 @@ def _read(
     def image(number: int, polarity: str, intensity: str) -> XrayImage:
         return xray_image(values[number], polarity, intensity, spacing or facts.pixel_spacing_mm, places[number], path)
 
-    middle = len(values) // 2
-    meaning = find_meaning(predictor, facts, polarity, intensity, lambda *meant: image(middle, *meant))
+    asked = asked_frames(len(values))
+    meaning = find_meaning(predictor, facts, polarity, intensity, lambda *meant: [image(number, *meant) for number in asked])
     return [image(number, *meaning) for number in range(len(values))], meaning
 
 

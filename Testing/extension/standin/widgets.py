@@ -47,8 +47,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the title bar."""
         painter = QtGui.QPainter(self)
-        painter.fillRect(0, 0, get_property(self, "width"), 22, get_property(self, "palette").button().color().darker(110))
-        painter.setPen(get_property(self, "palette").buttonText().color())
+        painter.fillRect(0, 0, get_property(self, "width"), 22, QtGui.QColor(128, 140, 150, 60))  # seen on light and on dark
         painter.drawText(8, 16, ("\u25b8 " if self.collapsed else "\u25be ") + self.text)
         painter.end()
 
