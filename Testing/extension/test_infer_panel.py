@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
-from infer_network import HIP, Network, columns_of, picture, work
+from infer_network import HIP, Network, columns_of, masks_on, picture, work
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -243,29 +243,88 @@ def test_a_run_is_cancelled_by_the_button_by_a_closed_scene_and_by_a_lost_image(
     assert ui.predictButton.toolTip == "Needs an X-ray and a model file."
 
 
-def test_everything_comes_back_with_a_loaded_scene(found: SimpleNamespace, network: Network, xray: Any, scene: Any) -> None:
+def through_a_bundle(scene: Any, folder: Path) -> None:
+    """Write the scene to an .mrb file, close it, and load the file."""
+    import slicer
+    import vtk
+
+    (folder / "cache").mkdir()
+    (folder / "cache/.slicer-cache").touch()  # which marks it as a cache
+    cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+    cache.SetRemoteCacheDirectory(str(folder / "cache"))
+    manager.SetCacheManager(cache)
+    scene.SetCacheManager(cache)
+    scene.SetDataIOManager(manager)
+    before, window = vtk.vtkOutputWindow.GetInstance(), vtk.vtkStringOutputWindow()
+    vtk.vtkOutputWindow.SetInstance(window)
+    assert scene.WriteToMRB(str(folder / "scene.mrb"))
+    scene.Clear(0)
+    assert scene.ReadFromMRB(str(folder / "scene.mrb"), True)
+    vtk.vtkOutputWindow.SetInstance(before)
+    # Points of a sequence are written from a scene of their own, which has no node that tells units.
+    said = [line for line in window.GetOutput().splitlines() if line.strip() and not line.startswith("Warning: In vtkMRMLMarkupsNode.cxx")]
+    assert all("selection node not found" in line for line in said), said
+
+
+def test_a_scene_bundle_restores_settings_result_and_evaluation(
+    found: SimpleNamespace, network: Network, xray: Any, scene: Any, tmp_path: Path
+) -> None:
     ui = found.ui
-    ui.referencePointsSelector.setCurrentNode(reference(network, xray)[1])
+    for selector, node in zip((ui.referenceMasksSelector, ui.referencePointsSelector), reference(network, xray), strict=True):
+        selector.setCurrentNode(node)
     ui.evaluateButton.click()
     ui.thresholdSlider.value, ui.spacingBox.value, ui.opacitySlider.value = 0.8, 0.25, 0.3
     work(250)
-    scene.SetSaveToXMLString(1)
-    scene.Commit()
-    text = scene.GetSceneXMLString()
-    scene.Clear(0)
-    assert (ui.thresholdSlider.value, ui.spacingBox.value, ui.polarityBox.currentIndex) == (0.9, 0, 0)
-    assert ui.modelPath.currentPath == "" and not ui.deleteButton.enabled and ui.resultTable.isHidden()
-    scene.SetLoadFromXMLString(1)
-    scene.SetSceneXMLString(text)
-    scene.Import()
-    scene.SetLoadFromXMLString(0)
-    scene.SetSaveToXMLString(0)
+    before = columns_of(found.widget.parameters.table)["FH-r"]
+    masks = masks_on(found.widget.parameters.masks, found.widget.parameters.resultImage)
+    through_a_bundle(scene, tmp_path)
     p = found.widget.parameters
     assert (ui.thresholdSlider.value, ui.spacingBox.value, ui.polarityBox.currentIndex, p.opacity) == (0.8, 0.25, 2, 0.3)
     assert ui.modelPath.currentPath == str(found.model) and p.referencePoints.GetName() == "true landmarks"
     assert (p.resultImage.GetName(), p.masks.GetName(), p.points.GetName()) == ("X-ray", "X-ray structures", "X-ray landmarks")
-    assert p.table.GetName() == "X-ray evaluation" and not ui.resultTable.isHidden()
-    assert ui.deleteButton.enabled and found.widget.found.taskOf() == HIP
+    assert not ui.resultTable.isHidden() and ui.deleteButton.enabled and found.widget.found.taskOf() == HIP
+    again = masks_on(p.masks, p.resultImage)
+    assert list(again) == list(masks) and all((again[name] == masks[name]).all() for name in masks)
+    ui.thresholdSlider.value = 0.4  # which evaluates again
+    work(250)
+    assert "14 of 14" in ui.statusLabel.text
+    assert columns_of(p.table)["FH-r"] == pytest.approx(before, nan_ok=True)
+    ui.exportPath.currentPath = str(tmp_path / "out")
+    ui.exportButton.click()
+    assert (tmp_path / "out/X-ray_overlay.png").is_file()
+
+
+def test_a_closed_scene_leaves_the_panel_as_new(found: SimpleNamespace, scene: Any) -> None:
+    ui = found.ui
+    ui.thresholdSlider.value = 0.5
+    scene.Clear(0)
+    work(250)
+    assert (ui.thresholdSlider.value, ui.spacingBox.value, ui.polarityBox.currentIndex) == (0.9, 0, 0)
+    assert ui.modelPath.currentPath == "" and not ui.deleteButton.enabled and ui.resultTable.isHidden()
+
+
+def test_a_scene_bundle_restores_a_run_and_what_was_found_on_it(
+    frames: SimpleNamespace, scene: Any, slicer_gui: ModuleType, tmp_path: Path
+) -> None:
+    from SyntheXInferLib.image_nodes import browserOf
+
+    frames.run.over = True
+    frames.ui.predictButton.click()
+    work(400)
+    through_a_bundle(scene, tmp_path)
+    widget, p = frames.widget, frames.widget.parameters
+    assert p.image is p.resultImage and p.masks.GetNumberOfDataNodes() == 3 and widget.found.taskOf() == HIP
+    assert widget.found.landmarkCounts() == (41, 42)
+    browser = browserOf(p.resultImage)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode") == 1
+    browser.SetSelectedItemNumber(2)
+    slicer_gui.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    shown = widget.logic.shown(p.resultImage, widget.found)
+    rows = np.flatnonzero(masks_on(shown.segmentation, browser.GetProxyNode(p.resultImage))["left_hemipelvis"][0].any(axis=1))
+    assert list(rows) == [2]
+    frames.ui.thresholdSlider.value = 0.4
+    work(250)
+    assert widget.found.landmarkCounts() == (42, 42)
 
 
 def test_the_panel_is_built_again_on_the_same_scene(found: SimpleNamespace) -> None:
