@@ -32,6 +32,7 @@ class EvaluationPanel:
         self.parameters: Any = None
         self._found: FoundNodes | None = None
         self._why = ""
+        self._comparison: tuple[Any, Comparison] | None = None  # references and spacing, and the result, in which is no threshold
         ui.exportPath.filters = ctk.ctkPathLineEdit.Dirs
         ui.exportPath.connect("currentPathChanged(QString)", lambda _path: self.updateState(self._why, self._found))
         ui.evaluateButton.connect("clicked(bool)", self.onEvaluate)
@@ -64,11 +65,17 @@ class EvaluationPanel:
         """Make the table anew for the threshold that is set now, if there is one."""
         if self.parameters.table is not None:
             self._found = found
-            self.onEvaluate()
+            with slicer.util.tryWithErrorDisplay(_("The result could not be evaluated."), waitCursor=True):
+                same = self._comparison is not None and self._comparison[0] == self._asked()
+                self._show(self._comparison[1] if same and self._comparison else self._compare())
+
+    def release(self) -> None:
+        """Let go of the scene."""
+        self.parameters = self._found = self._comparison = None
 
     def forget(self) -> None:
         """Remove table and curve of the last result."""
-        p = self.parameters
+        self._comparison, p = None, self.parameters
         if p.chart is not None:
             self._logic.removeCurve(p.chart)
             p.chart = None
@@ -76,6 +83,10 @@ class EvaluationPanel:
             self._logic.removeTable(p.table)
             p.table = None
         self.showTable()
+
+    def _asked(self) -> tuple[Any, ...]:
+        p = self.parameters
+        return p.resultImage, p.referenceMasks, p.referencePoints, p.spacing
 
     def _compare(self) -> Comparison:
         p = self.parameters
@@ -86,14 +97,18 @@ class EvaluationPanel:
     def onEvaluate(self) -> None:
         """Hold the result against the reference."""
         with slicer.util.tryWithErrorDisplay(_("The result could not be evaluated."), waitCursor=True):
-            p, comparison = self.parameters, self._compare()
-            before, p.table = p.table, self._logic.table(p.resultImage, comparison, p.threshold)
-            if before is not None:
-                self._logic.removeTable(before)
-            self._logic.putInFolder(p.resultImage, p.table)
-            self.showTable()
-            self._ui.evaluationLabel.text = comparisonText(comparison, p.threshold)
-            self._ui.evaluationLabel.visible = True
+            self._show(self._compare())
+
+    def _show(self, comparison: Comparison) -> None:
+        """Table and text of a comparison, with the threshold that is set now."""
+        p, self._comparison = self.parameters, (self._asked(), comparison)
+        before, p.table = p.table, self._logic.table(p.resultImage, comparison, p.threshold)
+        if before is not None:
+            self._logic.removeTable(before)
+        self._logic.putInFolder(p.resultImage, p.table)
+        self.showTable()
+        self._ui.evaluationLabel.text = comparisonText(comparison, p.threshold)
+        self._ui.evaluationLabel.visible = True
 
     def onCurve(self) -> None:
         """Show the activation curve in a plot view."""

@@ -103,7 +103,7 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _unbind(self) -> None:
         self._markTimer.stop()
         self._stopRun()
-        self._evaluation.parameters = None
+        self._evaluation.release()
         if self.parameters is not None:
             self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
             self.parameters.disconnectGui(self._guiTag)
