@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import ctk
 import slicer
 from slicer.i18n import tr as _
 
@@ -33,7 +32,6 @@ class EvaluationPanel:
         self._found: FoundNodes | None = None
         self._why = ""
         self._comparison: tuple[Any, Comparison] | None = None  # references and spacing, and the result, in which is no threshold
-        ui.exportPath.filters = ctk.ctkPathLineEdit.Dirs
         ui.exportPath.connect("currentPathChanged(QString)", lambda _path: self.updateState(self._why, self._found))
         ui.evaluateButton.connect("clicked(bool)", self.onEvaluate)
         ui.curveButton.connect("clicked(bool)", self.onCurve)

@@ -58,6 +58,7 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._markTimer.setInterval(_REST_MS)
         self._markTimer.connect("timeout()", self._mark)
         self.ui.imagePath.filters = ctk.ctkPathLineEdit.Files
+        self.ui.exportPath.filters = ctk.ctkPathLineEdit.Dirs
         self.ui.imagePath.connect("currentPathChanged(QString)", self.updateState)
         self.ui.modelPath.connect("currentPathChanged(QString)", self._onModelPath)
         self.ui.loadButton.connect("clicked(bool)", self.onLoad)
