@@ -11,6 +11,7 @@ from SyntheXLib.datasets.sample import SAMPLES, fetch_sample
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write
 from SyntheXLib.scene.case_files import CaseFiles, load_specimen, read_image
+from SyntheXLib.scene.case_list import read_case_list
 from SyntheXLib.tasks.task import Task
 
 
@@ -18,6 +19,9 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
     """Add --sample, --ct, --pseudo-ct and what belongs to a CT."""
     group = parser.add_argument_group(
         "cases", "Each --ct takes the --labels, --landmarks and --lesions at its place; repeat them for several cases."
+    )
+    group.add_argument(
+        "--cases", type=Path, metavar="CSV", help="table of cases: columns ct, labels, landmarks, name ...; paths from its folder"
     )
     group.add_argument("--sample", action="append", default=[], choices=tuple(SAMPLES), help="a sample CT, fetched when needed")
     group.add_argument("--ct", action="append", default=[], type=Path, metavar="FILE", help="CT: NIfTI, NRRD, or folder of a DICOM series")
@@ -93,13 +97,15 @@ def cases_of(options: argparse.Namespace, task: Task) -> tuple[CaseFiles, ...]:
                 material_names=options.material_names if of_ct["materials"] else None,
             )
         )
+    if options.cases:
+        cases += read_case_list(options.cases)
     # Files of one name in different folders, as `label.mhd` of several patients, are told apart by their folders.
     stems = [path.name.split(".")[0] for path in options.pseudo_ct]
     for path, stem in zip(options.pseudo_ct, stems, strict=True):
         name = f"{path.resolve().parent.name}-{stem}" if stems.count(stem) > 1 else stem
         cases.append(CaseFiles(None, path, label_names=options.label_names, name=name))
     if not cases:
-        raise SyntheXError("Expected a case: --sample NAME, or --ct FILE with --labels FILE; found neither.")
+        raise SyntheXError("Expected a case: --sample NAME, or --ct FILE with --labels FILE, or --cases CSV; found none.")
     return tuple(cases)
 
 

@@ -17,6 +17,7 @@ from SyntheXLib.rendering.material_map import MaterialCaster, read_material_map
 from SyntheXLib.rendering.renderer import check_level, make_renderer
 from SyntheXLib.scene.case_files import CaseFiles
 from SyntheXLib.scene.drawn_tools import check_tools
+from SyntheXLib.scene.given_views import GivenView
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.simulation.patients import Patients
 from SyntheXLib.simulation.specimen_store import SpecimenStore
@@ -42,6 +43,8 @@ class ShardJob:
         Random seed, number of images, images a shard.
     renderer
         Name of the renderer.
+    views
+        View of each image, which shows the case of that name (with one case the name may be empty) as it is; empty draws views.
     """
 
     folder: Path
@@ -52,6 +55,7 @@ class ShardJob:
     count: int
     shard_size: int = 50
     renderer: str = "auto"
+    views: tuple[GivenView, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("count", "shard_size"):
@@ -67,7 +71,34 @@ class ShardJob:
         if self.settings.tool_files and any(self.task.scene.shear_deg):
             raise SyntheXError(f"A tool file needs a task that does not shear the patient, found shear_deg in task '{self.task.name}'.")
         check_tools(self.task.scene.tools)
+        if self.views:
+            self._check_views()
         Patients(self.task, self.cases, self.seed)  # tells what does not go together
+
+    def _check_views(self) -> None:
+        if len(self.views) != self.count:
+            raise SyntheXError(f"Expected a given view for each image, found {len(self.views)} views and {self.count} images.")
+        if self.task.variation.variants or any(self.task.scene.shear_deg):
+            raise SyntheXError("Given views show the patient as it is, found variants or a shear: leave them out.")
+        for number in range(self.count):
+            self.case_of(number)
+
+    def case_of(self, index: int) -> int:
+        """Number of the case that an image shows.
+
+        Raises
+        ------
+        SyntheXError
+            When a given view names a specimen that is none of the cases.
+        """
+        if not self.views:
+            return index % len(self.cases)
+        name, titles = self.views[index].specimen, [case.title for case in self.cases]
+        if not name and len(titles) == 1:
+            return 0
+        if name not in titles:
+            raise SyntheXError(f"View {index} shows the specimen '{name}', expected one of the cases {', '.join(titles)}.")
+        return titles.index(name)
 
     def shard_range(self, shard: int) -> range:
         """Indices of the images of a shard."""
@@ -83,7 +114,10 @@ class ShardJob:
         return DatasetHeader(
             task=self.task,
             specimens=tuple(_describe(case) for case in self.cases),
-            configuration=self.settings.describe(self.task, make_renderer(self.renderer)),
+            configuration={
+                **self.settings.describe(self.task, make_renderer(self.renderer)),
+                **({"views": [view.to_dict() for view in self.views]} if self.views else {}),
+            },
             seed=self.seed,
             count=self.count,
             shard_size=self.shard_size,
@@ -121,7 +155,7 @@ class ShardMaker:
         self.job = job
         self._store = store or SpecimenStore()
         self._renderers: dict[int, Any] = {}
-        self._patients = Patients(job.task, job.cases, job.seed, self._store)
+        self._patients = Patients(job.task, job.cases, job.seed, self._store, job.case_of)
         self._casters: dict[int, MaterialCaster] = {}
         self._threads = threads
 
@@ -192,9 +226,9 @@ class ShardMaker:
             # A renderer keeps its prepared volume, so each case has its own. Other processes have other patients of it at the same time.
             share = None if self._patients.many else self._store.share(number)
             self._renderers[number] = make_renderer(job.renderer, threads=self._threads, share=share)
-        view = make_view(
-            patient.specimen, patient.isocenter, job.task, job.settings, self._renderers[number], job.seed, index, self._caster(number)
-        )
+        renderer, caster = self._renderers[number], self._caster(number)
+        given = job.views[index] if job.views else None
+        view = make_view(patient.specimen, patient.isocenter, job.task, job.settings, renderer, job.seed, index, caster, given)
         view[PARAMETERS].update(patient.record)
         return view
 

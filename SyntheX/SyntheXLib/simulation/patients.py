@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,8 @@ class Patients:
         Those of the data set. Patient n of case c depends on the seed, c and n alone.
     store
         Where the specimens of the cases lie; None keeps them in this process.
+    case_of
+        Case that an image shows, by index; None takes them in turn.
 
     Raises
     ------
@@ -54,23 +57,27 @@ class Patients:
         When the task makes patients of a case that has a map of materials, which cannot go along.
     """
 
-    def __init__(self, task: Task, cases: tuple[CaseFiles, ...], seed: int, store: SpecimenStore | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        cases: tuple[CaseFiles, ...],
+        seed: int,
+        store: SpecimenStore | None = None,
+        case_of: Callable[[int], int] | None = None,
+    ) -> None:
         self.task, self.cases, self.seed = task, cases, seed
         lesions = task.scene.lesions
         self._patterns = lesions.patterns if lesions else 0
         if self.many and (mapped := [case.title for case in cases if case.materials]):
             raise SyntheXError(f"Case {mapped[0]}: a map of materials needs the CT as it is, found variants or synthesised lesions.")
         self._store = store or SpecimenStore()
+        self.case_of = case_of or (lambda index: index % len(cases))
         self._last: dict[int, tuple[tuple[int, int], Patient]] = {}
 
     @property
     def many(self) -> bool:
         """Whether a case may be shown as several patients."""
         return bool(self.task.variation.variants or self._patterns)
-
-    def case_of(self, index: int) -> int:
-        """Number of the case that an image shows."""
-        return index % len(self.cases)
 
     def specimen(self, case: int) -> Specimen:
         """Specimen of a case as it is, loaded when first asked for."""
