@@ -160,7 +160,7 @@ class Import:
 
 def task_spacing_mm(task: Task, size: int) -> float:
     """Side of a pixel, mm, when the field of view of the task's C-arm is spread over `size` pixels; 0.774 mm for 360 px of the paper's."""
-    return task_camera(task.c_arm, np.eye(4), size).pixel_spacing_mm[0]
+    return float(task_camera(task.c_arm, np.eye(4), size).pixel_spacing_mm[0])
 
 
 def check_spacing(spacing_mm: float | None) -> None:
