@@ -21,6 +21,7 @@ from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation.evaluate import evaluate
 from SyntheXLib.inference.image_folder import MaskMeaning, open_image_folder
 from SyntheXLib.inference.images import read_image
+from SyntheXLib.networks.model_file import load_model
 from SyntheXLib.rendering.display import log_image
 from SyntheXLib.rendering.renderer import make_renderer
 from SyntheXLib.scene.c_arm import task_camera
@@ -213,10 +214,14 @@ def test_the_evaluation_has_detector_mm_and_no_isocentre(cameraless: Path, tmp_p
 
 @pytest.mark.slow
 def test_a_network_is_trained_and_evaluated_on_imported_images(tmp_path: Path) -> None:
-    images, labels = write_synthex_hdf5(tmp_path, {"01": 4, "02": 4})
+    for n in range(6):
+        save(tmp_path / "in", f"image{n}", slope(24 + n, 40), halves(24 + n, 40, 1, 2))
+        (tmp_path / "in" / f"image{n}.csv").write_text(f"landmark,column,row\nhilum,{10 + n},12\n", encoding="utf-8")
     data, run = tmp_path / "real", tmp_path / "run"
-    assert main(["dataset", "import", "--layout", "synthex-hdf5", str(images), "--labels", str(labels), "--out", str(data)]) == 0
+    open_image_folder(tmp_path / "in", LUNGS, image_size=40).write(data)
     assert main(["train", str(data), "--out", str(run), "--size", "small", "--epochs", "1", "--batch", "4", "--device", "cpu"]) == 0
+    description = load_model(run / "model.pt")[1]
+    assert description.source_to_detector_mm is None and description.pixel_spacing_mm == pytest.approx(XrayDataset(data).pixel_spacing_mm)
     assert main(["infer", str(run / "model.pt"), str(data), "--out", str(tmp_path / "found"), "--device", "cpu"]) == 0
     assert main(["evaluate", str(tmp_path / "found"), str(data), "--out", str(tmp_path / "evaluation")]) == 0
     assert (tmp_path / "evaluation" / "report.html").is_file()

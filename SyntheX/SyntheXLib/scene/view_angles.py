@@ -47,7 +47,8 @@ def positioner_angles(world_to_camera: np.ndarray) -> tuple[float, float]:
 def rotation_from_standard_view(world_to_camera: np.ndarray) -> np.ndarray:
     """Angle (N,) in degrees of the rotation that carries the standard view onto each camera (N, 4, 4), from the trace of its matrix.
 
-    NaN for an unknown one. A camera of determinant -1, seen from the detector's side, is compared by its picture: as if source and detector had changed places.
+    NaN for an unknown one. A camera of determinant -1, seen from the detector's side, is compared by its picture: as if source and
+    detector had changed places.
     """
     standard = CArmPose().world_to_camera(np.zeros(3))[:3, :3]
     rotation = world_to_camera[:, :3, :3].copy()

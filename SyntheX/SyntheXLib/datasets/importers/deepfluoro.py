@@ -86,7 +86,7 @@ def open_deepfluoro(path: Path, task: Task, *, specimens: Sequence[str] = (), im
         images=_Reader(path, task, tuple(chosen)),
         image_size=size,
         pixel_spacing_mm=kept * detector.pixel_spacing_mm / size,
-        source_to_detector_mm=float(detector.intrinsics[0, 0] * detector.pixel_spacing_mm),
+        source_to_detector_mm=round(float(detector.intrinsics[0, 0] * detector.pixel_spacing_mm), 3),
         origin={"layout": "deepfluoro", "crop_px": stored.CROP_PX, "open_beam": stored.OPEN_BEAM},
     )
 

@@ -93,7 +93,8 @@ def read_detector(file: Any) -> Detector:
         # K p ~ (-K Z)(Z p) with Z = diag(1, 1, -1): z turned round, and the scale of homogeneous pixels with it.
         turn = np.diag([1.0, 1.0, -1.0, 1.0])
         intrinsic, extrinsic = -intrinsic @ turn[:3, :3], turn @ extrinsic
-    return Detector(intrinsic, extrinsic, (rows, columns), width)
+    # Stored as float32: 0.194 mm, not 0.19400000572.
+    return Detector(intrinsic, extrinsic, (rows, columns), round(width, 6))
 
 
 def specimen_names(file: Any) -> list[str]:
