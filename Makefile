@@ -8,15 +8,17 @@ OUT ?= build/demo
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TEST := $(VENV)/.ready-test
+READY_GUI := $(VENV)/.ready-gui
 SYNTHEX := $(BIN)/synthex
 
-.PHONY: help setup demo batch test test-all lint test-cluster bench bench-simulation clean
+.PHONY: help setup demo batch test test-all test-gui lint test-cluster bench bench-simulation clean
 
 help:
 	@echo "make demo      sample CT -> simulated X-rays -> trained network -> report, in under 15 minutes on 2 cores"
 	@echo "make batch     the scripts of Docs/batch on slicer-core: simulate 50, train small, infer; equal to the command line's"
 	@echo "make test      lint, types and all tests but the slow ones"
 	@echo "make test-all  the slow tests too"
+	@echo "make test-gui  panels of the installed extension; SLICER_PYTHON_DIR names Base/Python/slicer of a checkout of Slicer/Slicer"
 	@echo "make test-cluster  data sets on a real Slurm that is started here; skipped where slurm-wlm is not installed"
 	@echo "make bench     speed beside the peers (in an environment of its own, 3.5 GB); QUICK=1: beside RTK alone"
 	@echo "make bench-simulation  images a second of a data set, and where the time goes"
@@ -48,7 +50,7 @@ demo: $(READY)
 
 # The scripts run in Slicer too; here on slicer-core. The last step makes everything again with the command and compares.
 BATCH := build/batch
-batch: $(READY_MRML)
+batch: $(READY_TEST)
 	rm -rf $(BATCH)
 	$(BIN)/python Docs/batch/simulate.py --count 50 --image-size 128 --seed 1 --out $(BATCH)/data
 	$(BIN)/python Docs/batch/simulate.py --count 10 --image-size 128 --seed 2 --out $(BATCH)/held_out
@@ -66,6 +68,19 @@ test: lint $(READY_TEST)
 
 test-all: lint $(READY_TEST)
 	$(BIN)/pytest -m "slow or not slow"
+
+# PySide6 stands for Slicer's Qt; 6.12.0 crashes Python 3.11.
+$(READY_GUI): $(READY_TEST)
+	$(BIN)/python -m pip install --quiet "PySide6-Essentials>=6.8,!=6.12.0"
+	@touch $@
+
+# The extension is built and installed first (cmake); panels and logics are loaded from there. With SLICER_SOURCE_DIR and CTK_SOURCE_DIR,
+# checkouts of Slicer/Slicer and commontk/CTK, Slicer's own macros do that, and CTest runs the modules' own tests. Pictures go to $(SHOTS).
+SHOTS ?= build/screenshots
+test-gui: $(READY_GUI)
+	SYNTHEX_INSTALLED=1 SYNTHEX_SCREENSHOTS="$(abspath $(SHOTS))" QT_QPA_PLATFORM=offscreen \
+	$(BIN)/pytest -rs Testing/extension
+	QT_QPA_PLATFORM=offscreen $(BIN)/pytest -rs -m slow Testing/extension/test_cmake.py
 
 # The reasons of what is skipped are printed (-rs).
 test-cluster: $(READY_TEST)

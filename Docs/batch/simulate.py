@@ -12,7 +12,8 @@ from SyntheXHomeLib.headless import ensureScene
 from SyntheXHomeLib.logic import SyntheXLogic
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.simulation.view import ViewSettings
-from SyntheXSimulateLib.dataset import CaseNodes, generate
+from SyntheXSimulateLib.case_writer import CaseNodes
+from SyntheXSimulateLib.dataset import generate
 
 
 def main() -> int:

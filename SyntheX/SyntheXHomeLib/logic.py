@@ -1,32 +1,37 @@
 """What the home module does, without Qt."""
 
-from importlib import metadata
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
 import slicer
 
+from SyntheXHomeLib import handover
+from SyntheXHomeLib.library_command import LibraryCommand
+from SyntheXLib.cache import cache_folder, cache_sizes, empty_cache
 from SyntheXLib.datasets import sample
+from SyntheXLib.datasets.pip_download import Progress
 from SyntheXLib.errors import SyntheXError
-
-# What `pip install synthex[train]` brings; without numpy and SimpleITK, which are part of every Slicer.
-PACKAGES = ("torch", "monai", "h5py", "scikit-image", "scipy", "pillow", "llvmlite", "tqdm", "pytorch-ignite", "tensorboard", "matplotlib")
+from SyntheXLib.installation import PackageState, package_states
 
 
 class SyntheXLogic:
-    """Sample cases in the scene, and what is installed."""
+    """Sample cases in the scene, what is installed, and what lies in the data folder."""
 
     def sampleNames(self) -> list[str]:
         """Names that `loadSample` takes."""
         return list(sample.SAMPLES)
 
-    def loadSample(self, name: str) -> tuple[Any, Any, Any | None]:
-        """Load a labelled CT, downloaded on first use.
+    def loadSample(self, name: str, progress: Progress | None = None) -> tuple[Any, Any, Any | None]:
+        """Load a labelled CT, downloaded on first use; later no network is needed.
 
         Parameters
         ----------
         name
             See `sampleNames`.
+        progress
+            Called about ten times a second with the bytes downloaded and in all; what it raises ends the download.
 
         Returns
         -------
@@ -36,36 +41,64 @@ class SyntheXLogic:
         Raises
         ------
         SyntheXError
-            When the name is unknown, the download fails, or a file cannot be loaded.
+            When the name is unknown, the download fails, or a file cannot be loaded; then the scene is as before.
         """
-        case = sample.fetch_sample(name)
+        case = sample.fetch_sample(name, progress)
         volumes = slicer.modules.volumes.logic()
-        volumeNode = _loaded(volumes.AddArchetypeVolume(str(case.ct), name, 0), case.ct)
-        labelmapNode = _loaded(volumes.AddArchetypeVolume(str(case.labels), f"{name} labels", 1), case.labels)
-        colors = _loaded(slicer.modules.colors.logic().LoadColorFile(str(case.label_names), f"{name} label names"), case.label_names)
-        labelmapNode.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
-        if case.landmarks is None:
-            return volumeNode, labelmapNode, None
-        markups = slicer.modules.markups.logic().LoadMarkups(str(case.landmarks), f"{name} landmarks")
-        return volumeNode, labelmapNode, _loaded(slicer.mrmlScene.GetNodeByID(markups) if markups else None, case.landmarks)
+        made: list[Any] = []
+        try:
+            volumeNode = _loaded(volumes.AddArchetypeVolume(str(case.ct), name, 0), case.ct, made)
+            labelmapNode = _loaded(volumes.AddArchetypeVolume(str(case.labels), f"{name} labels", 1), case.labels, made)
+            colorFile = slicer.modules.colors.logic().LoadColorFile(str(case.label_names), f"{name} label names")
+            colors = _loaded(colorFile, case.label_names, made)
+            labelmapNode.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
+            markupsNode = None
+            if case.landmarks is not None:
+                markups = slicer.modules.markups.logic().LoadMarkups(str(case.landmarks), f"{name} landmarks")
+                markupsNode = _loaded(slicer.mrmlScene.GetNodeByID(markups) if markups else None, case.landmarks, made)
+        except SyntheXError:
+            for node in made:
+                slicer.mrmlScene.RemoveNode(node)
+            raise
+        handover.markAsSample(name, volumeNode, labelmapNode, markupsNode)
+        return volumeNode, labelmapNode, markupsNode
 
-    def removeSamples(self) -> int:
-        """Delete the downloaded files and return the bytes freed; nodes in the scene stay."""
-        return sample.remove_samples()
+    def sampleSizes(self) -> dict[str, int]:
+        """Bytes that each sample takes in the data folder; 0 when it was not downloaded."""
+        return sample.sample_sizes()
 
-    def installed(self) -> dict[str, str | None]:
-        """Version of every Python package that some step needs; None where it is missing."""
-        return {name: _version(name) for name in PACKAGES}
+    def packages(self) -> tuple[PackageState, ...]:
+        """Every Python package that some step needs, and whether it is there; by its metadata, so nothing is imported."""
+        return package_states()
+
+    def check(self) -> LibraryCommand:
+        """Start to find out, in a child process, all that ``synthex doctor`` tells; its output is for `Installation.from_json`."""
+        return LibraryCommand("doctor", "--json")
+
+    def installDeepDrr(self) -> LibraryCommand:
+        """Start to make DeepDRR's environment, in a child process."""
+        return LibraryCommand("doctor", "--install-deepdrr", "--yes")
+
+    def dataFolder(self) -> Path:
+        """Folder of what can be fetched or built again."""
+        return cache_folder()
+
+    def dataSizes(self) -> dict[str, int]:
+        """Bytes in the data folder by kind, see `SyntheXLib.cache.CACHE_KINDS`."""
+        return cache_sizes()
+
+    def emptyData(self, kinds: list[str]) -> int:
+        """Delete kinds of files from the data folder and return the bytes freed; nodes in the scene stay."""
+        return empty_cache(kinds)
 
 
-def _loaded(node: Any, path: Path) -> Any:
+def _loaded(node: Any, path: Path, made: list[Any]) -> Any:
     if node is None:
         raise SyntheXError(f"Slicer cannot load {path}; its log says why.")
+    made.append(node)
+    # Without its file: saving an edited node would write into the data folder or the extension itself.
+    storage = node.GetStorageNode()
+    if storage is not None:
+        node.SetAndObserveStorageNodeID(None)
+        slicer.mrmlScene.RemoveNode(storage)
     return node
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

@@ -13,6 +13,12 @@ def enable(widget: Any, what: str, lacks: str = "") -> None:
     widget.toolTip = lacks or what
 
 
+def say(label: Any, text: str) -> None:
+    """Show a text in a label, which takes no room while there is none."""
+    label.text = text
+    label.visible = text != ""
+
+
 def needs(*parts: tuple[bool, str]) -> str:
     """A sentence that names the parts that are not there, each as (there, name); empty when all are."""
     missing = [name for there, name in parts if not there]

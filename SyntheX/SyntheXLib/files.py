@@ -47,7 +47,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     Yields
     ------
     Path
-        A name in the same folder, with the same last suffix, unique to this process.
+        A name in the same folder, with the same last suffix (``.nii.gz`` counts as one), unique to this process.
 
     Raises
     ------
@@ -57,7 +57,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+        suffix = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix  # by which SimpleITK knows the format
+        temporary = path.with_name(f".{path.name.removesuffix(suffix)}.{os.getpid()}.part{suffix}")
         try:
             yield temporary
             with temporary.open("rb+") as file:

@@ -10,10 +10,32 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no such name
+
 
 def start(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
     """Start a command (options: see ``subprocess.Popen``) in a process group of its own, so that Ctrl-C is ours to pass on."""
     return subprocess.Popen([str(part) for part in command], start_new_session=os.name == "posix", **options)
+
+
+def send(pid: int, number: int) -> bool:
+    """Signal a process that `start` started and its children, by its number, or tell with signal 0 whether there are any.
+
+    Windows knows one way only: whatever the signal, the tree is killed.
+
+    Returns
+    -------
+    bool
+        False when none is left.
+    """
+    if os.name != "posix":
+        done = subprocess.run(["taskkill", "/T", "/F", "/PID", str(pid)], capture_output=True, check=False)
+        return done.returncode == 0
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+        return False
+    return True
 
 
 def end(process: subprocess.Popen[Any]) -> None:
@@ -22,11 +44,7 @@ def end(process: subprocess.Popen[Any]) -> None:
     Children of one that has ended by itself are found as long as nobody has asked for its status; later its number may be another's.
     """
     if process.returncode is None:
-        if os.name == "posix":
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        else:
-            subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)
+        send(process.pid, _KILL)
         process.kill()
     process.wait()
 

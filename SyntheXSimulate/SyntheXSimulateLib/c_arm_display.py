@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from SyntheXLib.rendering.display import to_uint8
 from SyntheXLib.scene.c_arm import Camera
-from SyntheXLib.scene.poses import CArmPose, sample_pose
+from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.view_angles import angles_of_view
+from SyntheXLib.simulation.view import view_pose
 from SyntheXLib.tasks.task import PoseSettings
-from SyntheXSimulateLib.preview import Xray
+from SyntheXSimulateLib.preview import Xray, XrayPreview
+from SyntheXSimulateLib.result_nodes import polyDataOf, resultModel
 
 _BEAM_COLOR, _CLOUD_COLOR = (0.95, 0.75, 0.2), (0.3, 0.7, 1.0)
 
@@ -31,16 +31,16 @@ class CArmDisplay:
         self.detector: Any = None
         self._texture = vtk.vtkTrivialProducer()
 
-    def show(self, xray: Xray) -> None:
-        """Move both to the view."""
-        self.beam = _model(self.beam, "C-arm beam", _BEAM_COLOR)
-        self.detector = _model(self.detector, "C-arm detector", (1.0, 1.0, 1.0))
+    def show(self, xray: Xray, study: str = "") -> None:
+        """Move both to the view; new ones come into the study's folder."""
+        self.beam = resultModel(self.beam, "C-arm beam", _BEAM_COLOR, study)
+        self.detector = resultModel(self.detector, "C-arm detector", (1.0, 1.0, 1.0), study)
         corners = detectorCorners(xray.camera)
         centre = corners.mean(0)
         points = np.array([xray.camera.source, *corners, centre])
         lines = [(0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4), (4, 1), (0, 5)]
-        self.beam.SetAndObservePolyData(_polyData(points, lines=lines))
-        plane = _polyData(corners, faces=[(0, 1, 2, 3)])
+        self.beam.SetAndObservePolyData(polyDataOf(points, lines=lines))
+        plane = polyDataOf(corners, faces=[(0, 1, 2, 3)])
         # Row 0 of the picture is the first in memory, which is v = 0: so the picture need not be turned.
         coordinates = numpy_to_vtk(np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32), deep=True)
         coordinates.SetName("TextureCoordinates")
@@ -70,17 +70,16 @@ def detectorCorners(camera: Camera) -> np.ndarray:
 
 
 def sourcePositions(settings: PoseSettings, isocenter: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """(count, 3) positions of the source (RAS, mm) about the patient, drawn as a data set draws them."""
-    rng = np.random.default_rng(seed)
-    matrices = np.array([sample_pose(settings, rng).world_to_camera(isocenter) for _ in range(count)]).reshape(-1, 4, 4)
+    """(count, 3) positions of the source (RAS, mm) about the patient, in the views of a data set with that seed."""
+    matrices = np.array([view_pose(settings, seed, index).world_to_camera(isocenter) for index in range(count)]).reshape(-1, 4, 4)
     return -np.einsum("nji,nj->ni", matrices[:, :3, :3], matrices[:, :3, 3])
 
 
-def showPoseCloud(settings: PoseSettings, isocenter: np.ndarray, count: int = 500, node: Any | None = None) -> Any:
-    """Show where the source may be, as points of a vtkMRMLModelNode; see `sourcePositions`."""
-    points = sourcePositions(settings, isocenter, count)
-    node = _model(node, "Source positions", _CLOUD_COLOR)
-    node.SetAndObservePolyData(_polyData(points, vertices=[(index,) for index in range(count)]))
+def showPoseCloud(preview: XrayPreview, count: int = 500, seed: int = 0, node: Any | None = None) -> Any:
+    """Show where the source is in a data set's views, as points of a vtkMRMLModelNode; see `sourcePositions`."""
+    points = sourcePositions(preview.task.poses, preview.isocenter, count, seed)
+    node = resultModel(node, "Source positions", _CLOUD_COLOR, preview.specimen.name)
+    node.SetAndObservePolyData(polyDataOf(points, vertices=[(index,) for index in range(count)]))
     node.GetDisplayNode().SetRepresentation(node.GetDisplayNode().PointsRepresentation)
     node.GetDisplayNode().SetPointSize(4)
     return node
@@ -100,29 +99,6 @@ def lookAsSource(cameraNode: Any, camera: Camera, isocenter: np.ndarray) -> None
     cameraNode.SetViewUp(*-camera.world_to_camera[1, :3])
     cameraNode.SetViewAngle(2 * np.rad2deg(np.arctan(camera.shape[0] / 2 / camera.intrinsics[1, 1])))
     cameraNode.ResetClippingRange()
-
-
-def _model(node: Any | None, name: str, color: tuple[float, float, float]) -> Any:
-    """The node, or a new one when there is none in the scene."""
-    if node is None or not slicer.mrmlScene.IsNodePresent(node):
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", name)
-        node.CreateDefaultDisplayNodes()
-        node.GetDisplayNode().SetColor(*color)
-        node.GetDisplayNode().SetLineWidth(2)
-    return node
-
-
-def _polyData(points: np.ndarray, **cells: Sequence[tuple[int, ...]]) -> Any:
-    polyData, vtkPoints = vtk.vtkPolyData(), vtk.vtkPoints()
-    vtkPoints.SetData(numpy_to_vtk(np.ascontiguousarray(points, np.float64), deep=True))
-    polyData.SetPoints(vtkPoints)
-    setters = {"vertices": polyData.SetVerts, "lines": polyData.SetLines, "faces": polyData.SetPolys}
-    for kind, members in cells.items():
-        array = vtk.vtkCellArray()
-        for member in members:
-            array.InsertNextCell(len(member), member)
-        setters[kind](array)
-    return polyData
 
 
 def _picture(grey: np.ndarray) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import shutil
@@ -13,22 +12,14 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import SimpleITK as sitk
-import slicer
 
 import SyntheXLib
-from SyntheXHomeLib.nodes import ijkToWorld, labelNames, pointsInWorld
 from SyntheXLib import process_tree
 from SyntheXLib.datasets.format import HEADER_FILE
-from SyntheXLib.errors import SyntheXError
-from SyntheXLib.scene.case_files import itk_image
-from SyntheXLib.scene.landmarks import write_markups
+from SyntheXLib.scene.case_files import CaseFiles
 from SyntheXLib.tasks.task import Task
+from SyntheXSimulateLib.case_writer import CaseNodes, writeCase
 from SyntheXSimulateLib.preview import Beam
-from SyntheXSimulateLib.structures import isSegmentation, matchStructures, rasterized
 
 # How long a cancelled run may tidy up before it is killed.
 _GRACE_S = 10.0
@@ -37,13 +28,40 @@ _PROGRESS = re.compile(r"simulate:.*?(\d+)/(\d+) \[")
 
 @dataclass(frozen=True)
 class GenerateSettings:
-    """What is to be made: number of images, folder, processes (0: one a core), random seed, and how the image is made."""
+    """What is to be made.
+
+    Attributes
+    ----------
+    count, folder
+        Number of images, and where.
+    workers
+        Processes; 0: one a core.
+    seed
+        Image i depends on seed and i alone.
+    beam
+        How the image is made.
+    imageSize
+        Pixels a side; 0 takes the task's.
+    randomizeExposure
+        Draw the exposure of every image from the device's ranges, in place of the beam's.
+    device
+        See `scene.c_arm.load_device`; empty takes the task's.
+    renderer
+        One of `rendering.renderer.RENDERERS`.
+    tools
+        Tool files.
+    """
 
     count: int
     folder: Path
     workers: int = 0
     seed: int = 0
     beam: Beam = field(default_factory=Beam)
+    imageSize: int = 0
+    randomizeExposure: bool = False
+    device: str = ""
+    renderer: str = "auto"
+    tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,72 +74,13 @@ class Progress:
     secondsLeft: float | None = None
 
 
-def writeCase(folder: Path, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, task: Task) -> list[str]:
-    """Write CT, labels and landmarks of a case as files.
-
-    Parameters
-    ----------
-    folder
-        Where; the same nodes give the same bytes, so that a data set can be continued.
-    volumeNode, labelsNode, markupsNode
-        As for `SyntheXSimulateLogic.specimen`; parent transforms are applied.
-    task
-        Whose structures are taken from a segmentation.
-
-    Returns
-    -------
-    list of str
-        The options of ``synthex simulate`` that name the files.
-
-    Raises
-    ------
-    SyntheXError
-        When segments overlap: a label map, which the command reads, cannot hold that.
-    """
-    name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in volumeNode.GetName()) or "case"
-    paths = {"--ct": folder / f"{name}.nrrd", "--labels": folder / "labels.nrrd"}
-    if isSegmentation(labelsNode):
-        labels, names = _labelsOfSegments(labelsNode, volumeNode, task)
-        image: sitk.Image = itk_image(labels, ijkToWorld(volumeNode))
-    else:
-        image, own = itk_image(slicer.util.arrayFromVolume(labelsNode), ijkToWorld(labelsNode)), labelNames(labelsNode)
-        names = list((own or {}).items())
-    sitk.WriteImage(itk_image(slicer.util.arrayFromVolume(volumeNode), ijkToWorld(volumeNode)), str(paths["--ct"]))
-    sitk.WriteImage(image, str(paths["--labels"]))
-    if names:
-        paths["--label-names"] = folder / "labels.csv"
-        with paths["--label-names"].open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("LabelValue", "Name"), *names])
-    if markupsNode is not None:
-        paths["--landmarks"] = folder / "landmarks.mrk.json"
-        points = pointsInWorld(markupsNode)
-        write_markups(paths["--landmarks"], {key: point for key, point in points.items() if key in task.landmark_names})
-    return [part for option, path in paths.items() for part in (option, str(path))]
-
-
-def _labelsOfSegments(segmentationNode: Any, volumeNode: Any, task: Task) -> tuple[np.ndarray, list[tuple[int, str]]]:
-    """(K, J, I) uint16 with a number of its own for each segment, and (number, structure) of each."""
-    parts = [(key, match.name) for match in matchStructures(segmentationNode, task) for key in match.keys]
-    labels = np.zeros(slicer.util.arrayFromVolume(volumeNode).shape, np.uint16)
-    with rasterized(segmentationNode, [key for key, _ in parts], volumeNode) as exported:
-        for number, (key, _name) in enumerate(parts, 1):
-            mask = exported(key)
-            if (labels[mask] > 0).any():
-                raise SyntheXError(
-                    f"Segment '{segmentationNode.GetSegmentation().GetSegment(key).GetName()}' of '{segmentationNode.GetName()}' overlaps "
-                    "another: a data set is made from a label map, which needs segments that do not overlap."
-                )
-            labels[mask] = number
-    return labels, [(number, name) for number, (_, name) in enumerate(parts, 1)]
-
-
 class Generation:
     """A running ``synthex simulate``, in a process tree of its own.
 
     Parameters
     ----------
-    caseOptions
-        See `writeCase`.
+    case
+        See `case_writer.writeCase`.
     caseFolder
         Removed when the run has ended; None keeps the files.
     taskName
@@ -130,7 +89,7 @@ class Generation:
         What is made.
     """
 
-    def __init__(self, caseOptions: list[str], caseFolder: Path | None, taskName: str, settings: GenerateSettings) -> None:
+    def __init__(self, case: CaseFiles, caseFolder: Path | None, taskName: str, settings: GenerateSettings) -> None:
         self.folder, self._caseFolder = settings.folder, caseFolder
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process writes to it
         self._first: tuple[float, int] | None = None
@@ -140,7 +99,7 @@ class Generation:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (library, environment.get("PYTHONPATH"))))
         # Slicer's Python is a launcher, and killing that alone would leave the rest.
         self._process = process_tree.start(
-            [shutil.which("PythonSlicer") or sys.executable, "-m", "SyntheXLib.cli", *_options(caseOptions, taskName, settings)],
+            [shutil.which("PythonSlicer") or sys.executable, "-m", "SyntheXLib.cli", *commandOptions(case, taskName, settings)],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -200,23 +159,28 @@ class Generation:
         return self._log.read().decode("utf-8", "replace")
 
 
-def _options(caseOptions: list[str], taskName: str, settings: GenerateSettings) -> list[str]:
+def commandOptions(case: CaseFiles, taskName: str, settings: GenerateSettings) -> list[str]:
+    """What stands behind ``synthex`` for a data set of a case."""
     beam = settings.beam
-    options = ["simulate", "--task", taskName, *caseOptions, "--count", str(settings.count), "--out", str(settings.folder)]
-    options += ["--seed", str(settings.seed), "--level", beam.level, "--kvp", str(beam.kvp), "--aluminium", str(beam.aluminium_mm)]
-    options += ["--dose", str(beam.dose_ugy)]
-    if settings.workers:
-        options += ["--workers", str(settings.workers)]
-    if (settings.folder / HEADER_FILE).exists():
-        options.append("--resume")
-    return options
+    options: list[tuple[str, object]] = [("task", taskName), ("ct", case.ct), ("labels", case.labels)]
+    options += [("landmarks", case.landmarks), ("label-names", case.label_names)]
+    options += [("count", settings.count), ("out", settings.folder), ("seed", settings.seed), ("level", beam.level)]
+    options += [("renderer", settings.renderer), ("device", settings.device or None), ("image-size", settings.imageSize or None)]
+    options += [("workers", settings.workers or None), *(("tool", path) for path in settings.tools)]
+    if not settings.randomizeExposure:  # what is named is not drawn
+        options += [("kvp", beam.kvp), ("aluminium", beam.aluminium_mm), ("copper", beam.copper_mm), ("dose", beam.dose_ugy)]
+        options += [("anode-angle", beam.anode_angle_deg)]
+    flags = {"no-grid": not beam.grid, "randomize-exposure": settings.randomizeExposure}
+    flags["resume"] = (settings.folder / HEADER_FILE).exists()
+    named = [part for name, value in options if value is not None for part in (f"--{name}", str(value))]
+    return ["simulate", *named, *(f"--{name}" for name, given in flags.items() if given)]
 
 
-def startGeneration(volumeNode: Any, labelsNode: Any, markupsNode: Any | None, task: Task, settings: GenerateSettings) -> Generation:
-    """Write the case to temporary files and start; see `writeCase` and `Generation`."""
+def startGeneration(nodes: CaseNodes, task: Task, settings: GenerateSettings) -> Generation:
+    """Write the case to temporary files and start; see `case_writer.writeCase` and `Generation`."""
     folder = Path(tempfile.mkdtemp(prefix="SyntheX-"))
     try:
-        return Generation(writeCase(folder, volumeNode, labelsNode, markupsNode, task), folder, task.name, settings)
+        return Generation(writeCase(nodes, folder, task), folder, task.name, settings)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

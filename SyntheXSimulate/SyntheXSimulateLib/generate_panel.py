@@ -11,6 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SyntheXHomeLib.panels import enable
 from SyntheXSimulateLib.generate import GenerateSettings, Generation, Progress
 
 _POLL_MS = 300
@@ -25,14 +26,16 @@ class GeneratePanel:
         The panel's widgets.
     start
         Starts a run with the settings it is given, see `SyntheXSimulateLogic.generate`.
+    changed
+        Called when a run has begun, and when it has ended, then with the folder of the data set unless it failed.
     """
 
-    def __init__(self, ui: Any, start: Callable[[GenerateSettings], Generation]) -> None:
-        self._ui, self._start = ui, start
+    def __init__(self, ui: Any, start: Callable[[GenerateSettings], Generation], changed: Callable[[Path | None], None]) -> None:
+        self._ui, self._start, self._changed = ui, start, changed
+        self._randomizeTip = ui.randomizeCheckBox.toolTip
         self._why = ""
         self._generation: Generation | None = None
         ui.generateFolder.filters = ctk.ctkPathLineEdit.Dirs
-        ui.generateFolder.connect("currentPathChanged(QString)", lambda _path: self.updateState(self._why))
         ui.generateButton.connect("clicked(bool)", self._onButton)
         ui.generateBar.visible = False
         self._timer = qt.QTimer()
@@ -51,8 +54,15 @@ class GeneratePanel:
             if running
             else _("Make labelled X-rays in a process of their own; a folder that holds a part of this data set is continued")
         )
-        for widget in (self._ui.generateFolder, self._ui.countBox, self._ui.workersBox, self._ui.seedBox):
+        for widget in (self._ui.generateFolder, self._ui.countBox, self._ui.imageSizeBox, self._ui.workersBox, self._ui.seedBox):
             widget.enabled = not running
+        level = "" if self._ui.levelBox.currentText == "realistic" else _("Matters to the realistic level alone.")
+        enable(self._ui.randomizeCheckBox, self._randomizeTip, _("A data set is being made.") if running else level)
+
+    @property
+    def running(self) -> bool:
+        """Whether a data set is being made."""
+        return self._generation is not None
 
     def close(self) -> None:
         """End the run at once."""
@@ -68,14 +78,21 @@ class GeneratePanel:
             self._generation.cancel()
             return
         folder = Path(self._ui.generateFolder.currentPath).expanduser()
-        settings = GenerateSettings(self._ui.countBox.value, folder, self._ui.workersBox.value, self._ui.seedBox.value)
+        settings = GenerateSettings(
+            self._ui.countBox.value,
+            folder,
+            self._ui.workersBox.value,
+            self._ui.seedBox.value,
+            imageSize=self._ui.imageSizeBox.value,
+            randomizeExposure=self._ui.randomizeCheckBox.checked and self._ui.levelBox.currentText == "realistic",
+        )
         with slicer.util.tryWithErrorDisplay(_("The data set could not be started."), waitCursor=True):
             self._generation = self._start(settings)
             self._ui.generateLabel.text = _("Starting ...")
             self._ui.generateBar.visible = True
             self._ui.generateBar.maximum = 0  # busy until the first image
             self._timer.start()
-        self.updateState(self._why)
+        self._changed(None)
 
     def _poll(self) -> None:
         generation = self._generation
@@ -88,7 +105,7 @@ class GeneratePanel:
             self._generation = None
             self._ui.generateBar.visible = False
             self._ui.generateLabel.text = generation.message()
-            self.updateState(self._why)
+            self._changed(None if generation.failed() else generation.folder)
 
     def _show(self, progress: Progress) -> None:
         if not progress.total:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,19 @@ from SyntheXLib.scene.case_files import itk_image, specimen_from_images
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.specimen import Specimen, make_specimen
 from SyntheXLib.tasks.task import PoseSettings, Task, load_task, task_files
+from SyntheXSimulateLib.browse import Browsed, browseDataset, browseSize
 from SyntheXSimulateLib.c_arm_display import CArmDisplay, lookAsSource, poseOfCamera, showPoseCloud
+from SyntheXSimulateLib.case_writer import CaseNodes
 from SyntheXSimulateLib.export import exportXray
 from SyntheXSimulateLib.generate import GenerateSettings, Generation, startGeneration
+from SyntheXSimulateLib.landmarks import estimateLandmarks, matchLandmarks
 from SyntheXSimulateLib.overlays import showLandmarks, showMasks
-from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview
-from SyntheXSimulateLib.structures import Match, isSegmentation, matchLandmarks, matchStructures, structureMasks
+from SyntheXSimulateLib.pose_histogram import PoseHistogram, makeHistogram
+from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview, defaultBeam
+from SyntheXSimulateLib.renderers import whyNot
+from SyntheXSimulateLib.segment import SegmentRun, startSegmentation, whyNoSegmentation
+from SyntheXSimulateLib.structures import Match, isSegmentation, matchStructures, structureMasks
+from SyntheXSimulateLib.versions import nodeVersion
 
 # Tag of the node that keeps the panel's settings.
 _PARAMETERS = "SyntheXSimulate"
@@ -31,9 +40,10 @@ class SyntheXSimulateLogic:
         """Tasks that come with SyntheX."""
         return list(task_files())
 
-    def task(self, name: str) -> Task:
-        """A task by name."""
-        return load_task(name)
+    def task(self, name: str, device: str = "") -> Task:
+        """A task by name, with another device than its own if one is named (see `scene.c_arm.load_device`)."""
+        task = load_task(name)
+        return replace(task, c_arm=replace(task.c_arm, device=device)) if device else task
 
     def distance(self, taskName: str) -> float:
         """Source to isocentre (mm) in the middle of the task's range."""
@@ -49,8 +59,21 @@ class SyntheXSimulateLogic:
         return matchStructures(labelsNode, load_task(taskName))
 
     def landmarkTable(self, markupsNode: Any | None, taskName: str) -> list[Match]:
-        """See `structures.matchLandmarks`."""
+        """See `landmarks.matchLandmarks`."""
         return matchLandmarks(markupsNode, load_task(taskName))
+
+    def segment(self, volumeNode: Any, taskName: str, model: str = "", fast: bool = False) -> SegmentRun:
+        """Start to make a segmentation of a CT; see `segment.startSegmentation`."""
+        return startSegmentation(volumeNode, load_task(taskName), model, fast)
+
+    def whyNoSegmentation(self, model: str | None) -> str:
+        """See `segment.whyNoSegmentation`."""
+        return whyNoSegmentation(model)
+
+    def estimateLandmarks(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str) -> tuple[Any, list[str]]:
+        """Place the landmarks that are missing, as far as they follow from the bones; see `landmarks.estimateLandmarks`."""
+        specimen = self.specimen(volumeNode, labelsNode, None, taskName)
+        return estimateLandmarks(specimen, load_task(taskName), markupsNode)
 
     def specimen(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str) -> Specimen:
         """The case as the library takes it, in world coordinates: parent transforms are applied.
@@ -81,9 +104,17 @@ class SyntheXSimulateLogic:
         ct, labels = (itk_image(slicer.util.arrayFromVolume(node), ijkToWorld(node)) for node in (volumeNode, labelsNode))
         return specimen_from_images(name, ct, labels, labelNames(labelsNode), landmarks, task)
 
-    def preview(self, specimen: Specimen, taskName: str, beam: Beam | None = None, node: Any = None) -> XrayPreview:
+    def preview(self, specimen: Specimen, taskName: str, beam: Beam | None = None, node: Any = None, renderer: str = "auto") -> XrayPreview:
         """What renders view after view of a specimen into one node; see `XrayPreview`."""
-        return XrayPreview(specimen, load_task(taskName), beam or Beam(), node)
+        return XrayPreview(specimen, load_task(taskName), beam or Beam(), node, renderer)
+
+    def defaultBeam(self, device: str, level: str) -> Beam:
+        """See `preview.defaultBeam`."""
+        return defaultBeam(device, level)
+
+    def whyNotRenderer(self, renderer: str) -> str:
+        """See `renderers.whyNot`."""
+        return whyNot(renderer)
 
     def renderXray(
         self,
@@ -92,7 +123,7 @@ class SyntheXSimulateLogic:
         laoRaoDeg: float = 0.0,
         cranCaudDeg: float = 0.0,
         level: str = "realistic",
-        renderer: str = "own",
+        renderer: str = "auto",
     ) -> Any:
         """Render one view of a specimen with the task's C-arm into a new node.
 
@@ -124,16 +155,22 @@ class SyntheXSimulateLogic:
     def showMasks(self, preview: XrayPreview, node: Any | None = None) -> Any:
         """See `overlays.showMasks`; of the preview's last view."""
         assert preview.last is not None
-        return showMasks(preview.last, preview.task, node)
+        return showMasks(preview.last, preview.task, node, preview.specimen.name)
 
     def showLandmarks(self, preview: XrayPreview, node: Any | None = None) -> Any:
         """See `overlays.showLandmarks`; of the preview's last view."""
         assert preview.last is not None
-        return showLandmarks(preview.last, preview.specimen, preview.task, node)
+        return showLandmarks(preview.last, preview.scene, preview.task, node)
 
-    def showPoseCloud(self, preview: XrayPreview, count: int = 500, node: Any | None = None) -> Any:
+    def showPoseCloud(self, preview: XrayPreview, count: int = 500, node: Any | None = None, seed: int = 0) -> Any:
         """See `c_arm_display.showPoseCloud`."""
-        return showPoseCloud(preview.task.poses, preview.isocenter, count, node)
+        return showPoseCloud(preview, count, seed, node)
+
+    def poseHistogram(self, taskName: str, count: int, seed: int = 0, nodes: Sequence[Any] = (), study: str = "") -> PoseHistogram:
+        """Histograms of a data set's views, in new nodes or in those of before; see `pose_histogram.PoseHistogram`."""
+        histogram = PoseHistogram.ofNodes(nodes) or makeHistogram(study)
+        histogram.update(load_task(taskName).poses, count, seed)
+        return histogram
 
     def poseOfCamera(self, cameraNode: Any, sourceToIsocenter: float) -> CArmPose:
         """See `c_arm_display.poseOfCamera`."""
@@ -149,7 +186,15 @@ class SyntheXSimulateLogic:
 
     def generate(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str, settings: GenerateSettings) -> Generation:
         """Start to make a data set of a case; see `generate.Generation`."""
-        return startGeneration(volumeNode, labelsNode, markupsNode, load_task(taskName), settings)
+        return startGeneration(CaseNodes(volumeNode, labelsNode, markupsNode), load_task(taskName), settings)
+
+    def browse(self, folder: Path | str, limit: int = 200) -> Browsed:
+        """See `browse.browseDataset`."""
+        return browseDataset(folder, limit)
+
+    def browseSize(self, folder: Path | str, limit: int) -> tuple[int, int, int]:
+        """See `browse.browseSize`."""
+        return browseSize(folder, limit)
 
     def parameterNode(self) -> Any:
         """The scene's node for the panel's settings, made when there is none."""
@@ -173,14 +218,5 @@ class SyntheXSimulateLogic:
         return None
 
     def version(self, node: Any | None) -> tuple[Any, ...]:
-        """Changes when another node, other data of it, or another place is meant; cheap enough to be asked every frame."""
-        if node is None:
-            return ()
-        parent = node.GetParentTransformNode()
-        data = node.GetImageData() if hasattr(node, "GetImageData") else None
-        return (
-            node.GetID(),
-            node.GetSegmentation().GetMTime() if isSegmentation(node) else 0 if data is not None else node.GetMTime(),
-            data.GetMTime() if data is not None else 0,
-            parent.GetTransformToWorldMTime() if parent is not None else 0,
-        )
+        """See `versions.nodeVersion`."""
+        return nodeVersion(node)

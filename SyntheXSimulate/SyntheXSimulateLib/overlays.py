@@ -8,13 +8,14 @@ import numpy as np
 import slicer
 
 from SyntheXHomeLib.nodes import nameLabels
-from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.scene.scene import Scene
 from SyntheXLib.tasks.labels import exclusive_labels
 from SyntheXLib.tasks.task import Task
 from SyntheXSimulateLib.preview import Xray, pictureMatrix
+from SyntheXSimulateLib.result_nodes import addResult
 
 
-def showMasks(xray: Xray, task: Task, node: Any | None = None) -> Any:
+def showMasks(xray: Xray, task: Task, node: Any | None = None, study: str = "") -> Any:
     """Bring the projected structures into a label map over the X-ray.
 
     Parameters
@@ -25,6 +26,8 @@ def showMasks(xray: Xray, task: Task, node: Any | None = None) -> Any:
         Names and colours.
     node
         vtkMRMLLabelMapVolumeNode to be changed; None, or one that left the scene, makes a new one.
+    study
+        Folder of a new one.
 
     Returns
     -------
@@ -34,7 +37,7 @@ def showMasks(xray: Xray, task: Task, node: Any | None = None) -> Any:
     labels = exclusive_labels(xray.projection.label_bits, len(task.structures))
     new = node is None or not slicer.mrmlScene.IsNodePresent(node)
     if new:
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Projected structures")
+        node = addResult("vtkMRMLLabelMapVolumeNode", "Projected structures", study)
     assert node is not None
     with slicer.util.NodeModify(node):
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(pictureMatrix(xray.camera)))
@@ -44,15 +47,15 @@ def showMasks(xray: Xray, task: Task, node: Any | None = None) -> Any:
     return node
 
 
-def showLandmarks(xray: Xray, specimen: Specimen, task: Task, node: Any | None = None) -> Any:
+def showLandmarks(xray: Xray, scene: Scene, task: Task, node: Any | None = None) -> Any:
     """Bring the projected landmarks onto the X-ray as points.
 
     Parameters
     ----------
     xray
         The view.
-    specimen, task
-        Positions and names. Landmarks that are unknown or outside the frame stay without a position.
+    scene, task
+        Positions, of tools too, and names. Landmarks that are unknown or outside the frame stay without a position.
     node
         vtkMRMLMarkupsFiducialNode to be changed; None, or one that left the scene, makes a new one.
 
@@ -62,10 +65,10 @@ def showLandmarks(xray: Xray, specimen: Specimen, task: Task, node: Any | None =
         One locked point a landmark of the task, in its order.
     """
     if node is None or not slicer.mrmlScene.IsNodePresent(node):
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Projected landmarks")
+        node = addResult("vtkMRMLMarkupsFiducialNode", "Projected landmarks", scene.specimen.name)
         node.CreateDefaultDisplayNodes()
         node.SetLocked(True)
-    pixels, inside = xray.camera.project(specimen.landmark_array(task.landmark_names))
+    pixels, inside = xray.camera.project(scene.landmark_array(task.landmark_names))
     points = np.c_[pixels, np.zeros(len(pixels)), np.ones(len(pixels))] @ pictureMatrix(xray.camera).T
     with slicer.util.NodeModify(node):
         if [node.GetNthControlPointLabel(index) for index in range(node.GetNumberOfControlPoints())] != list(task.landmark_names):

@@ -6,7 +6,9 @@ import slicer
 from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
 
 from SyntheXLib.rendering.levels import LEVELS
+from SyntheXLib.scene.device_file import device_files
 from SyntheXLib.tasks.task import task_files
+from SyntheXSimulateLib.renderers import CHOICES
 
 _TASKS = list(task_files())
 _Angle = Annotated[float, WithinRange(-180, 180)]
@@ -26,20 +28,36 @@ class SimulateParameters:
     roll: _Angle = 0.0
     distance: Annotated[float, WithinRange(300, 1000)] = 700.0
     live: bool = False
+    device: Annotated[str, Choice(list(device_files())), Default("cios-fusion")]
+    deviceFile: str = ""  # a device of the user's own, in place of a preset
+    renderer: Annotated[str, Choice(list(CHOICES)), Default("auto")]
     level: Annotated[str, Choice(list(LEVELS)), Default("realistic")]
     kvp: Annotated[float, WithinRange(40, 150)] = 90.0
     aluminium: Annotated[float, WithinRange(0, 20)] = 4.0
     dose: Annotated[float, WithinRange(0.01, 1000)] = 5.0
+    copper: Annotated[float, WithinRange(0, 2)] = 0.0
+    anodeAngle: Annotated[float, WithinRange(6, 20)] = 12.0
+    grid: bool = True
+    tools: list[str]
+    showTools: bool = True
     showCArm: bool = True
     showMasks: bool = False
     showLandmarks: bool = False
     count: Annotated[int, WithinRange(1, 10_000_000)] = 100
     workers: Annotated[int, WithinRange(0, 256)] = 0
+    imageSize: Annotated[int, WithinRange(0, 4096)] = 0
+    randomizeExposure: bool = False
+    browseLimit: Annotated[int, WithinRange(1, 5000)] = 200
     seed: Annotated[int, WithinRange(0, 1_000_000_000)] = 0
     # What was made, so that it is found again after the scene was loaded.
+    segmentation: slicer.vtkMRMLSegmentationNode
     xray: slicer.vtkMRMLScalarVolumeNode
     masks: slicer.vtkMRMLLabelMapVolumeNode
     points: slicer.vtkMRMLMarkupsFiducialNode
     beam: slicer.vtkMRMLModelNode
     detector: slicer.vtkMRMLModelNode
     cloud: slicer.vtkMRMLModelNode
+    toolModels: list[slicer.vtkMRMLModelNode]
+    histogram: list[slicer.vtkMRMLNode]
+    browsed: list[slicer.vtkMRMLNode]
+    results: list[str]  # see `results`

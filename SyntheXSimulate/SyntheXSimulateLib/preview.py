@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import astuple, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
@@ -16,7 +16,12 @@ from SyntheXLib.scene.c_arm import Camera, load_device, task_camera
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.scene.tools import Tool
 from SyntheXLib.tasks.task import Task
+from SyntheXSimulateLib.result_nodes import addResult
+
+if TYPE_CHECKING:
+    from SyntheXLib.rendering.exposure import Exposure
 
 # Attribute of the X-ray's node: its geometry as JSON, see `Xray.geometry`.
 GEOMETRY_ATTRIBUTE = "SyntheX.Geometry"
@@ -46,12 +51,49 @@ class Xray:
 
 @dataclass
 class Beam:
-    """How the image is made of the line integrals: realism level, tube voltage (kV), aluminium (mm) and dose (uGy, see `Exposure`)."""
+    """How the image is made of the line integrals: realism level, and the exposure of the realistic one.
+
+    Attributes
+    ----------
+    level
+        One of `rendering.levels.LEVELS`.
+    kvp, aluminium_mm, copper_mm, dose_ugy, anode_angle_deg
+        See `rendering.exposure.Exposure`.
+    grid
+        Whether the anti-scatter grid is in the beam.
+    """
 
     level: str = "realistic"
     kvp: float = 90.0
     aluminium_mm: float = 4.0
     dose_ugy: float = 5.0
+    copper_mm: float = 0.0
+    anode_angle_deg: float = 12.0
+    grid: bool = True
+
+    def exposure(self, device: str) -> Exposure:
+        """The exposure of a device (see `scene.c_arm.load_device`) with these values."""
+        from SyntheXLib.rendering.exposure import device_exposure
+
+        values = {
+            "kvp": self.kvp,
+            "aluminium_mm": self.aluminium_mm,
+            "copper_mm": self.copper_mm,
+            "open_beam_dose_ugy": self.dose_ugy,
+            "anode_angle_deg": self.anode_angle_deg,
+        }
+        exposure = device_exposure(device).with_values(values)
+        return exposure if self.grid else replace(exposure, grid=None)
+
+
+def defaultBeam(device: str, level: str = "realistic") -> Beam:
+    """The defaults of a device."""
+    from SyntheXLib.rendering.exposure import device_exposure
+
+    found = device_exposure(device)
+    return Beam(
+        level, found.kvp, found.aluminium_mm, found.open_beam_dose_ugy, found.copper_mm, found.anode_angle_deg, found.grid is not None
+    )
 
 
 @dataclass
@@ -63,38 +105,46 @@ class XrayPreview:
     specimen
         The patient.
     task
-        Device, isocentre and size of the image.
+        Device, isocentre and size of the image; another device may be put in between views.
     beam
         Level and exposure; may be changed between views.
     node
         vtkMRMLScalarVolumeNode that is rendered into; None makes one at the first view, and again when it was removed from the scene.
     renderer
         One of `rendering.renderer.RENDERERS`; not every one can make every level.
+    tools
+        What stands in the beam besides; may be changed between views.
     last
         The last view; None before the first.
 
     Raises
     ------
     SyntheXError
-        When the renderer cannot make the level, or its package is missing.
+        When the renderer's package is missing, or, with the first view of a level, when it cannot make that.
     """
 
     specimen: Specimen
     task: Task
     beam: Beam = field(default_factory=Beam)
     node: Any = None
-    renderer: str = "own"
+    renderer: str = "auto"
+    tools: tuple[Tool, ...] = ()
     last: Xray | None = None
 
     def __post_init__(self) -> None:
-        from SyntheXLib.rendering.renderer import check_level, make_renderer
+        from SyntheXLib.rendering.renderer import make_renderer
 
-        check_level(self.renderer, self.beam.level)
         self._renderer = make_renderer(self.renderer)
         # Half of the samples along a ray are enough while the mouse moves; not every backend can leave some out.
         canSkip = "plane_step" in inspect.signature(self._renderer.render).parameters
         self._options: dict[str, dict[str, Any]] = {"preview": {"plane_step": 2} if canSkip else {}, "full": {}}
+        self._exposed: tuple[Any, Exposure] | None = None
         self.isocenter = self.specimen.structure_centroid(self.task.poses.isocenter)
+
+    @property
+    def scene(self) -> Scene:
+        """Patient and tools."""
+        return Scene(self.specimen, self.tools)
 
     def camera(self, pose: CArmPose, quality: str = "full") -> Camera:
         """The camera of a pose about the specimen's isocentre."""
@@ -117,25 +167,34 @@ class XrayPreview:
             (1, H, W) float32 detector signal relative to the open beam (bone is dark, shown inverted), pixel spacing that of the detector
             in mm, lying as Slicer lays a picture file: columns to the left, rows to the back, the image's corner in the origin.
         """
-        camera = self.camera(pose, quality)
-        projection = self._renderer.render(Scene(self.specimen), camera, **self._options[quality])
+        from SyntheXLib.rendering.renderer import check_level, expose
+
+        check_level(self.renderer, self.beam.level)
+        camera, exposure = self.camera(pose, quality), self._exposure()
+        expose(self._renderer, exposure)
+        projection = self._renderer.render(self.scene, camera, **self._options[quality])
         assert projection is not None  # only a cancelled one is
-        self.last = Xray(pose, camera, projection, self._image(projection, camera, quality))
+        self.last = Xray(pose, camera, projection, self._image(projection, camera, exposure, quality))
         self._show(self.last)
         return self.node
 
-    def _image(self, projection: Projection, camera: Camera, quality: str) -> np.ndarray:
-        from SyntheXLib.rendering.levels import make_image
-        from SyntheXLib.rendering.realistic import Exposure
+    def _exposure(self) -> Exposure:
+        """Made anew when beam or device has changed."""
+        key = (astuple(self.beam), self.task.c_arm.device)
+        if self._exposed is None or self._exposed[0] != key:
+            self._exposed = key, self.beam.exposure(self.task.c_arm.device)
+        return self._exposed[1]
 
-        exposure = Exposure(self.beam.kvp, self.beam.aluminium_mm, open_beam_dose_ugy=self.beam.dose_ugy)
+    def _image(self, projection: Projection, camera: Camera, exposure: Exposure, quality: str) -> np.ndarray:
+        from SyntheXLib.rendering.levels import make_image
+
         rng = np.random.default_rng(0) if quality == "full" else None
         spacing = load_device(self.task.c_arm.device).pixel_spacing_mm
         return make_image(self.beam.level, projection, camera, exposure, rng, spacing)
 
     def _show(self, xray: Xray) -> None:
         if self.node is None or not slicer.mrmlScene.IsNodePresent(self.node):
-            self.node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"{self.specimen.name} X-ray")
+            self.node = addResult("vtkMRMLScalarVolumeNode", f"{self.specimen.name} X-ray", self.specimen.name)
             self.node.SetAttribute(INTENSITY_ATTRIBUTE, "linear")
         with slicer.util.NodeModify(self.node):
             self.node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(pictureMatrix(xray.camera)))
@@ -151,6 +210,8 @@ class XrayPreview:
         return {
             "specimen": self.specimen.name,
             "task": self.task.name,
+            "device": self.task.c_arm.device,
+            "tools": [tool.name for tool in self.tools],
             "level": self.beam.level,
             "kvp": self.beam.kvp,
             "pose": xray.pose.to_dict(),

@@ -12,11 +12,13 @@ import numpy as np
 import slicer
 import vtk
 
-from SyntheXHomeLib.nodes import labelNames, pointsInWorld
+from SyntheXHomeLib.nodes import labelNames
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import largest_component, plain_name
 from SyntheXLib.tasks.task import Structure, Task
 
+# The choice that a segment is no structure at all.
+_NOTHING = "-"
 # What a segmentation imported without names calls its segments.
 _NUMBERED = re.compile(r"(?:segment|label)?[_ ]*(\d+)", re.IGNORECASE)
 
@@ -33,11 +35,14 @@ class Match:
         Names of the segments, labels or points; empty when missing.
     keys
         Segment ids, or label numbers as text, in the same order.
+    note
+        What is to be known of it, such as that it is estimated.
     """
 
     name: str
     parts: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    note: str = ""
 
 
 def isSegmentation(node: Any) -> bool:
@@ -51,9 +56,9 @@ def matchStructures(node: Any, task: Task) -> list[Match]:
     Parameters
     ----------
     node
-        Segmentation or label map. A segment is known by its name, else by its terminology ("Femur" with modifier "Left"); where no
-        segment is known so, by TotalSegmentator's number in its name (``Segment_77``). A label is known by the name in a colour table of
-        the label map's own, else by TotalSegmentator's number.
+        Segmentation or label map. A segment is what it was chosen for (`chooseSegments`), else is known by its name, else by its
+        terminology ("Femur" with modifier "Left"); where no segment is known so, by TotalSegmentator's number in its name
+        (``Segment_77``). A label is known by the name in a colour table of the label map's own, else by TotalSegmentator's number.
     task
         The structures.
     """
@@ -71,10 +76,38 @@ def matchStructures(node: Any, task: Task) -> list[Match]:
     return found
 
 
-def matchLandmarks(markupsNode: Any | None, task: Task) -> list[Match]:
-    """For every landmark of the task whether a placed point has its name."""
-    placed = pointsInWorld(markupsNode) if markupsNode is not None else {}
-    return [Match(name, (name,) if name in placed else ()) for name in task.landmark_names]
+def chooseSegments(segmentationNode: Any, task: Task, structure: str, keys: Iterable[str]) -> None:
+    """Say by hand which segments are a structure, and that no other is; kept as a tag of the segments, and so with the scene.
+
+    Parameters
+    ----------
+    segmentationNode
+        Segmentation.
+    task
+        The task: another one may know the same segments otherwise.
+    structure
+        Name of the structure.
+    keys
+        Ids of its segments; may be empty.
+    """
+    segmentation, chosen = segmentationNode.GetSegmentation(), set(keys)
+    before = {key for match in _matchSegments(segmentation, task) if match.name == structure for key in match.keys}
+    for key in before | chosen:
+        segmentation.GetSegment(key).SetTag(_choiceTag(task), structure if key in chosen else _NOTHING)
+
+
+def forgetChoices(segmentationNode: Any, task: Task) -> None:
+    """Take back what `chooseSegments` did: segments are known by name and terminology again."""
+    segmentation = segmentationNode.GetSegmentation()
+    for index in range(segmentation.GetNumberOfSegments()):
+        segmentation.GetNthSegment(index).RemoveTag(_choiceTag(task))
+
+
+def segmentNames(segmentationNode: Any) -> dict[str, str]:
+    """Id to name of all segments."""
+    segmentation = segmentationNode.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+    return {key: segmentation.GetSegment(key).GetName() or "" for key in ids}
 
 
 def structureMasks(segmentationNode: Any, volumeNode: Any, task: Task) -> dict[str, np.ndarray]:
@@ -147,8 +180,10 @@ def rasterized(segmentationNode: Any, keys: Iterable[str], volumeNode: Any) -> I
 
 
 def _matchSegments(segmentation: Any, task: Task) -> list[Match]:
-    ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
-    names = {key: segmentation.GetSegment(key).GetName() or "" for key in ids}
+    every = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+    names = {key: segmentation.GetSegment(key).GetName() or "" for key in every}
+    chosen = {key: choice for key in every if (choice := _tag(segmentation.GetSegment(key), _choiceTag(task)))}
+    ids = [key for key in every if key not in chosen]
     byName = {key: [names[key]] for key in ids}
     byTerm = {key: _terms(segmentation.GetSegment(key)) for key in ids}
     known = [[key for key in ids if _isNamed(structure, byName[key])] for structure in task.structures]
@@ -158,6 +193,8 @@ def _matchSegments(segmentation: Any, task: Task) -> list[Match]:
     if not any(known):
         numbers = {key: int(match[1]) for key in ids if (match := _NUMBERED.fullmatch(names[key].strip()))}
         known = [[key for key in ids if numbers.get(key) in structure.totalsegmentator] for structure in task.structures]
+    for structure, keys in zip(task.structures, known, strict=True):
+        keys += [key for key, choice in chosen.items() if choice == structure.name]
     return [
         Match(structure.name, tuple(names[key] for key in keys), tuple(keys))
         for structure, keys in zip(task.structures, known, strict=True)
@@ -167,11 +204,18 @@ def _matchSegments(segmentation: Any, task: Task) -> list[Match]:
 def _terms(segment: Any) -> list[str]:
     """Names that a segment's terminology gives it: type and anatomic region, each with its modifier."""
     # context ~ category ~ type ~ modifier ~ anatomic context ~ region ~ modifier; each but the contexts is scheme ^ code ^ meaning.
-    text = vtk.reference("")
-    if not segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), text):
-        return []
-    fields = [field.split("^")[-1] for field in str(text).split("~")] + [""] * 7
+    fields = [field.split("^")[-1] for field in _tag(segment, slicer.vtkSegment.GetTerminologyEntryTagName()).split("~")] + [""] * 7
     return [f"{fields[place]} {fields[place + 1]}".strip() for place in (2, 5) if fields[place]]
+
+
+def _tag(segment: Any, name: str) -> str:
+    """Value of a segment's tag; empty without."""
+    text = vtk.reference("")
+    return str(text) if segment.GetTag(name, text) else ""
+
+
+def _choiceTag(task: Task) -> str:
+    return f"SyntheX.Structure.{task.name}"
 
 
 def _isNamed(structure: Structure, names: Iterable[str]) -> bool:

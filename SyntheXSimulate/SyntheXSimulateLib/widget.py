@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from SyntheXLib.errors import SyntheXError
-from SyntheXLib.scene.poses import CArmPose
+from SyntheXSimulateLib.browse_panel import BrowsePanel
+from SyntheXSimulateLib.case_panel import CasePanel
 from SyntheXSimulateLib.generate import GenerateSettings, Generation
 from SyntheXSimulateLib.generate_panel import GeneratePanel
+from SyntheXSimulateLib.image_panel import ImagePanel
 from SyntheXSimulateLib.logic import SyntheXSimulateLogic
 from SyntheXSimulateLib.parameters import SimulateParameters
-from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview
-
-# How long the mouse must rest until the view is rendered in full quality.
-_REST_MS = 250
+from SyntheXSimulateLib.poses_panel import PosesPanel
+from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE
+from SyntheXSimulateLib.result_panel import ResultPanel
+from SyntheXSimulateLib.segment_panel import SegmentPanel
+from SyntheXSimulateLib.view_panel import ViewPanel
 
 
 class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Choose the patient, move the C-arm, look at the X-ray, export it."""
+    """Choose the patient; the rest of the panel is in parts of its own, by subject."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = SyntheXSimulateLogic()
         self.parameters: Any = None
-        self.preview: XrayPreview | None = None
-        self._case: Any = None  # nodes and their versions of which the preview was made
-        self._view: Any = None  # pose and beam last asked for
-        self._tables: Any = None  # versions of what the tables show
         self._task = ""
         self._guiTag: Any = None
 
@@ -46,22 +44,18 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(panel)
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
-        self.ui.matchTable.setHorizontalHeaderLabels([_("Looked for"), _("Found as")])
-        self.ui.matchTable.horizontalHeader().setStretchLastSection(True)
-        self.ui.matchTable.verticalHeader().setVisible(False)
-        self._frameTimer, self._restTimer = (
-            self._timer(milliseconds, slot) for milliseconds, slot in ((0, self._frame), (_REST_MS, self._rest))
-        )
-        self.ui.renderButton.connect("clicked(bool)", self.onRender)
-        self.ui.fromViewButton.connect("clicked(bool)", self.onFromView)
-        self.ui.toViewButton.connect("clicked(bool)", self.onToView)
-        self.ui.cloudButton.connect("clicked(bool)", self.onCloud)
-        self.ui.exportButton.connect("clicked(bool)", self.onExport)
-        self.ui.exportPath.connect("currentPathChanged(QString)", self.updateState)
+        self._results = ResultPanel(self.ui, self.logic, self.updateState)
+        self._image = ImagePanel(self.ui, self.logic)
+        self._view = ViewPanel(self.ui, self.logic, self._image, self._results.made)
+        self._poses = PosesPanel(self.ui, self.logic, self._view, self._results.made)
+        self._generate = GeneratePanel(self.ui, self._startGeneration, self._onGeneration)
+        self._browse = BrowsePanel(self.ui, self.logic, self._results.made)
+        self._case, self._segment = CasePanel(self.ui, self.logic), SegmentPanel(self.ui, self.logic, self._results.made)
+        self._parts = (self._case, self._segment, self._results, self._image, self._view, self._poses, self._browse)
+        self.ui.generateFolder.connect("currentPathChanged(QString)", self.updateState)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
-        self._generate = GeneratePanel(self.ui, self._startGeneration)
         self._bind()
 
     def enter(self) -> None:
@@ -73,15 +67,9 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called when the panel is unloaded."""
         self._unbind()
         self._generate.close()
+        self._segment.close()
+        self._image.close()
         self.removeObservers()
-
-    @staticmethod
-    def _timer(milliseconds: int, slot: Any) -> Any:
-        timer = qt.QTimer()
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        timer.connect("timeout()", slot)
-        return timer
 
     # The parameter node
 
@@ -94,14 +82,14 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 setattr(self.parameters, name, self.logic.firstNode(kinds))
         self._guiTag = self.parameters.connectGui(self.ui)
         self.addObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
-        self._task, self._view = self.parameters.task, self._currentView()
+        self._task = self.parameters.task
+        for part in self._parts:
+            part.bind(self.parameters)
         self.updateState()
 
     def _unbind(self) -> None:
-        for timer in (self._frameTimer, self._restTimer):
-            timer.stop()
-        self.preview = self._case = self._tables = None
-        self._cArm = self.logic.cArmDisplay()
+        for part in self._parts:
+            part.unbind()
         if self.parameters is not None:
             self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
             self.parameters.disconnectGui(self._guiTag)
@@ -117,20 +105,10 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parameters.task != self._task:
             self._task = self.parameters.task
             self.parameters.distance = self.logic.distance(self._task)
+            self._image.taskChanged(self._task)
+        self._image.modified()
         self.updateState()
-        view = self._currentView()
-        if view != self._view:
-            self._view = view
-            if self.parameters.live and self._why() == "":
-                self._frameTimer.start()
-                self._restTimer.start()
-        elif self.preview is not None and self.preview.last is not None:
-            self._showAround()
-
-    def _currentView(self) -> tuple[CArmPose, Beam, bool]:
-        p = self.parameters
-        pose = CArmPose(lao_rao_deg=p.laoRao, cran_caud_deg=p.cranCaud, roll_deg=p.roll, source_to_isocenter_mm=p.distance)
-        return pose, Beam(p.level, p.kvp, p.aluminium, p.dose), p.live
+        self._view.modified(self._why())
 
     # What can be done now
 
@@ -142,52 +120,22 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("Choose a segmentation or label map first.")
         if self.parameters.volume.GetAttribute(GEOMETRY_ATTRIBUTE):
             return _("The chosen CT is a simulated X-ray: choose a CT.")
-        return ""
+        return self._image.why()
 
     def updateState(self, *_arguments: Any) -> None:
-        """Enable what works now, say of the rest why it does not, and fill the tables."""
+        """Enable what works now, say of the rest why it does not, and fill the table."""
         if self.parameters is None:
             return
         why = self._why()
-        view = _("There is no 3D view.") if self._camera() is None else ""
-        image = "" if self.parameters.xray is not None else _("Render an X-ray first.")
-        path = "" if self.ui.exportPath.currentPath else _("Name a file first.")
-        for widget, reason, tip in (
-            (self.ui.renderButton, why, _("Read the nodes anew and render the view in full quality")),
-            (self.ui.liveCheckBox, why, _("Render while the C-arm moves")),
-            (self.ui.cloudButton, why, _("Show where the source stands in views that are drawn as for a data set")),
-            (self.ui.fromViewButton, view, _("Turn the C-arm as the 3D view looks now")),
-            (self.ui.toViewButton, why or view, _("Look from the X-ray source in the 3D view")),
-            (self.ui.exportButton, image or path, _("Write the X-ray; the file's ending decides what is written")),
-        ):
-            widget.enabled = not reason
-            widget.toolTip = reason or tip
+        self._image.updateState()
+        self._view.updateState(why)
+        self._poses.updateState(why)
         self._generate.updateState(why)
-        self._fillTables()
-
-    def _fillTables(self) -> None:
-        p = self.parameters
-        version = (p.task, self.logic.version(p.labels), self.logic.version(p.markups))
-        if version == self._tables:
-            return
-        self._tables = version
-        structures = self.logic.structureTable(p.labels, p.task) if p.labels is not None and self._filled(p.labels) else []
-        landmarks = self.logic.landmarkTable(p.markups, p.task)
-        rows = [*structures, *landmarks]
-        self.ui.matchTable.rowCount = len(rows)
-        for row, match in enumerate(rows):
-            self.ui.matchTable.setItem(row, 0, qt.QTableWidgetItem(match.name))
-            found = qt.QTableWidgetItem(", ".join(match.parts) or _("missing"))
-            found.setToolTip(found.text())  # several segments do not fit
-            self.ui.matchTable.setItem(row, 1, found)
-        self.ui.matchTable.resizeColumnToContents(0)
-        counts = [(sum(bool(match.parts) for match in matches), len(matches)) for matches in (structures, landmarks)]
-        self.ui.matchLabel.text = _("Structures: {0} of {1} found; landmarks: {2} of {3}.").format(*counts[0], *counts[1])
-        self.ui.rangesLabel.text = "\n".join(self._range(*row) for row in self.logic.poseRanges(p.task))
-
-    @staticmethod
-    def _filled(node: Any) -> bool:
-        return bool(node.IsA("vtkMRMLSegmentationNode") or node.GetImageData() is not None)
+        self._browse.updateState(self._generate.running)
+        self._results.updateState(self._generate.running)
+        self._case.updateState()
+        self._segment.updateState()
+        self.ui.rangesLabel.text = "\n".join(self._range(*row) for row in self.logic.poseRanges(self.parameters.task))
 
     @staticmethod
     def _range(parameter: str, low: float, high: float) -> str:
@@ -205,106 +153,15 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         limits = f"{low:g}{unit}" if low == high else _("{low:g} to {high:g}{unit}").format(low=low, high=high, unit=unit)
         return f"{names.get(parameter, parameter)}: {limits}"
 
-    # Rendering
-
-    def _frame(self) -> None:
-        self._renderLive("preview")
-
-    def _rest(self) -> None:
-        self._renderLive("full")
-
-    def _renderLive(self, quality: str) -> None:
-        """As `_render`, but an error ends the live mode: a message a frame would bury the user."""
-        if self.parameters is None:
-            return
-        try:
-            self._render(quality)
-        except SyntheXError as error:
-            self._frameTimer.stop()
-            self._restTimer.stop()
-            self.parameters.live = False
-            self.ui.statusLabel.text = str(error)
-
-    def _render(self, quality: str, anew: bool = False) -> None:
-        p = self.parameters
-        case = (p.task, *(self.logic.version(node) for node in (p.volume, p.labels, p.markups)))
-        if self.preview is None or anew or case != self._case:
-            specimen = self.logic.specimen(p.volume, p.labels, p.markups, p.task)
-            self.preview = self.logic.preview(specimen, p.task, node=p.xray)
-            self._case = case
-        pose, self.preview.beam, _live = self._currentView()
-        before = p.xray
-        p.xray = self.preview.render(pose, quality)
-        self._showAround()
-        if p.xray is not before:
-            slicer.util.setSliceViewerLayers(background=p.xray, fit=True)
-        if quality == "full":
-            self.ui.statusLabel.text = "\n".join([_("Rendered {name}.").format(name=p.xray.GetName()), *self.preview.specimen.warnings])
-
-    def _showAround(self) -> None:
-        """C-arm, masks and landmarks of the last view, as far as they are asked for."""
-        assert self.preview is not None and self.preview.last is not None
-        p = self.parameters
-        with slicer.util.NodeModify(p.parameterNode):
-            if p.showCArm:
-                self._cArm.beam, self._cArm.detector = p.beam, p.detector
-                self._cArm.show(self.preview.last)
-                p.beam, p.detector = self._cArm.beam, self._cArm.detector
-            if p.showMasks:
-                p.masks = self.logic.showMasks(self.preview, p.masks)
-                slicer.util.setSliceViewerLayers(label=p.masks, labelOpacity=0.4)
-            elif p.masks is not None:
-                slicer.util.setSliceViewerLayers(label=None)
-            if p.showLandmarks:
-                p.points = self.logic.showLandmarks(self.preview, p.points)
-        for node, shown in ((p.beam, p.showCArm), (p.detector, p.showCArm), (p.points, p.showLandmarks)):
-            if node is not None and node.GetDisplayNode() is not None:
-                node.GetDisplayNode().SetVisibility(shown)
-
-    def onRender(self) -> None:
-        """Render the view in full quality and show it."""
-        with slicer.util.tryWithErrorDisplay(_("The X-ray could not be rendered."), waitCursor=True):
-            self._render("full", anew=True)
-
-    # The other buttons
-
-    def _camera(self) -> Any:
-        """The camera of the first 3D view; None without one."""
-        manager = slicer.app.layoutManager()
-        if manager is None or not manager.threeDViewCount:
-            return None
-        return slicer.modules.cameras.logic().GetViewActiveCameraNode(manager.threeDWidget(0).mrmlViewNode())
-
-    def onFromView(self) -> None:
-        """Take the angles of the 3D view."""
-        pose, p = self.logic.poseOfCamera(self._camera(), self.parameters.distance), self.parameters
-        with slicer.util.NodeModify(p.parameterNode):
-            p.laoRao, p.cranCaud, p.roll = pose.lao_rao_deg, pose.cran_caud_deg, pose.roll_deg
-
-    def onToView(self) -> None:
-        """Put the 3D view's eye into the source."""
-        with slicer.util.tryWithErrorDisplay(_("The view could not be set."), waitCursor=True):
-            if self.preview is None:
-                self._render("preview")
-            assert self.preview is not None
-            self.logic.lookAsSource(self._camera(), self.preview, self._currentView()[0])
-
-    def onCloud(self) -> None:
-        """Show the source positions of the task."""
-        with slicer.util.tryWithErrorDisplay(_("The source positions could not be shown."), waitCursor=True):
-            if self.preview is None:
-                self._render("preview")
-            assert self.preview is not None
-            self.parameters.cloud = self.logic.showPoseCloud(self.preview, self.ui.cloudBox.value, self.parameters.cloud)
-
-    def onExport(self) -> None:
-        """Write the X-ray."""
-        with slicer.util.tryWithErrorDisplay(_("The X-ray could not be written."), waitCursor=True):
-            path = self.logic.export(self.parameters.xray, self.ui.exportPath.currentPath)
-            self.ui.statusLabel.text = _("Wrote {path}.").format(path=path)
+    # Data sets
 
     def _startGeneration(self, settings: GenerateSettings) -> Generation:
         """Make a data set of the chosen case, with the image's settings of the panel."""
         p = self.parameters
-        settings = replace(settings, beam=self._currentView()[1])
+        settings = replace(settings, beam=self._image.beam(), device=self._image.device, renderer=p.renderer, tools=self._image.tools)
         return self.logic.generate(p.volume, p.labels, p.markups, p.task, settings)
+
+    def _onGeneration(self, folder: Path | None) -> None:
+        if folder is not None:
+            self._results.made("dataset", folder)
+        self.updateState()

@@ -15,6 +15,8 @@ _CHARTS = (
     ("Dice", "mean Dice", (("validation_dice", "validation Dice", (0.17, 0.63, 0.17)),)),
     ("landmark error", "median error on the detector, mm", (("validation_landmark_mm", "validation landmarks", (0.84, 0.15, 0.16)),)),
 )
+#: Names of the charts, in the order of `TrainingCurves.charts`.
+CHARTS = tuple(name for name, _, _ in _CHARTS)
 _COLUMNS = ("epoch", *(column for _, _, curves in _CHARTS for column, _, _ in curves))
 
 
@@ -28,7 +30,8 @@ class TrainingCurves:
     @property
     def inScene(self) -> bool:
         """Whether the nodes are still there: a scene can be closed at any time."""
-        return all(node.GetScene() is not None for node in (self.table, *self.charts))
+        nodes = (self.table, *self.charts)
+        return len(self.charts) == len(CHARTS) and all(node is not None and node.GetScene() is not None for node in nodes)
 
     def update(self, rows: Sequence[dict[str, float]]) -> None:
         """Show these rows of log.csv; a value that was not measured is NaN."""

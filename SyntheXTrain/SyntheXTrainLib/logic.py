@@ -6,20 +6,30 @@ import csv
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import SyntheXLib
+from SyntheXHomeLib.parameter_node import parameterNode
+from SyntheXHomeLib.subject_hierarchy import put_in_folder
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.files import atomic_write
+from SyntheXLib.training.run_folder import find_pictures, forget_run
 from SyntheXTrainLib import process
+from SyntheXTrainLib.curves import TrainingCurves, make_curves
+from SyntheXTrainLib.datasets import DatasetsSummary, summarize
+from SyntheXTrainLib.output import failure, lastLine
+from SyntheXTrainLib.pictures import pictureNode
 from SyntheXTrainLib.process import ProcessRecord
+from SyntheXTrainLib.samples import SamplesPage
 
+_FOLDER = "SyntheX Train"  # in the subject hierarchy
 RECORD, PROGRESS, OUTPUT = "process.json", "progress.jsonl", "output.log"
-_TAIL_BYTES = 8192  # several lines of progress
 
 
 @dataclass(frozen=True)
@@ -121,10 +131,7 @@ class SyntheXTrainLogic:
             raise SyntheXError(f"A training runs in {folder}; stop it first or choose another folder.")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / PROGRESS).unlink(missing_ok=True)
-        library = str(Path(SyntheXLib.__file__).parents[1])
-        paths = [library, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-        process.start(command, folder / OUTPUT, environment).write(folder / RECORD)
+        process.start(command, folder / OUTPUT, process.library_environment()).write(folder / RECORD)
 
     def isRunning(self, folder: Path | str) -> bool:
         """Whether a training runs in a folder, whichever session started it."""
@@ -144,8 +151,8 @@ class SyntheXTrainLogic:
         if record is None:
             return TrainingState("none")
         running = record.running  # asked before the files are read: what it wrote last is then seen
-        line = _last_line(folder / PROGRESS)
-        message = "" if running else self._failure(folder, record)
+        line = lastLine(folder / PROGRESS)
+        message = "" if running else failure(folder / OUTPUT, process.exit_status(record))
         finished = not running and not message and self._finished(folder)
         status = "running" if running else "failed" if message else "finished" if finished else "stopped"
         if not line:  # not yet, or nothing was left to do
@@ -168,6 +175,79 @@ class SyntheXTrainLogic:
         names = ["best.pt", "model.pt"] if best else ["model.pt"]
         return next((path for name in names if (path := Path(folder) / name).is_file()), None)
 
+    def exportModel(self, folder: Path | str, target: Path | str) -> Path:
+        """Copy the best model file of a run to a place of one's own; give the file that was written.
+
+        Raises
+        ------
+        SyntheXError
+            When the run has no model yet, or the target cannot be written.
+        """
+        model = self.modelPath(folder)
+        if model is None:
+            raise SyntheXError(f"Folder {folder}: expected a model file, found none; whole epochs make one.")
+        target = Path(target).expanduser()
+        if target.is_dir():
+            target = target / model.name
+        with atomic_write(target) as temporary:
+            shutil.copyfile(model, temporary)
+        return target
+
+    def deleteRun(self, folder: Path | str) -> None:
+        """Remove what a training left in its folder, and the folder if nothing else is in it.
+
+        Raises
+        ------
+        SyntheXError
+            When the training runs.
+        """
+        folder = Path(folder)
+        if self.isRunning(folder):
+            raise SyntheXError(f"A training runs in {folder}; stop it first.")
+        forget_run(folder)
+        for name in (RECORD, PROGRESS, OUTPUT):
+            (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty
+            folder.rmdir()
+
+    def datasets(self, folders: Sequence[Path | str], validation: Path | str | None = None) -> DatasetsSummary:
+        """What data sets hold, and whether a training can take them together; see `DatasetsSummary`."""
+        return summarize(folders, validation)
+
+    def samples(self, config: Mapping[str, Any]) -> SamplesPage:
+        """Begin to draw a page of what a training with these settings would see; see `SamplesPage`.
+
+        Parameters
+        ----------
+        config
+            As `trainingCommand` takes it; nothing is written to ``out``.
+        """
+        return SamplesPage(lambda page: self.trainingCommand({**config, "out": None, "preview": page}))
+
+    def validationPictures(self, folder: Path | str) -> list[Path]:
+        """Pages of the validation in a run's folder, see `training.run_folder.find_pictures`."""
+        return find_pictures(Path(folder))
+
+    # Nodes
+
+    def parameterNode(self) -> Any:
+        """The scene's node for the panel's settings, made when there is none."""
+        return parameterNode("SyntheXTrain")
+
+    def curves(self, title: str, rows: Sequence[dict[str, float]]) -> TrainingCurves:
+        """New nodes for the curves of a training, see `history` for the rows."""
+        curves = make_curves(title)
+        curves.update(rows)
+        for node in (curves.table, *curves.charts):
+            put_in_folder(node, _FOLDER, title)
+        return curves
+
+    def picture(self, path: Path | str, node: Any | None = None) -> Any:
+        """A picture of the training as a node, a new one or the one given; see `pictures.pictureNode`."""
+        node = pictureNode(Path(path), node)
+        put_in_folder(node, _FOLDER)
+        return node
+
     @staticmethod
     def _finished(folder: Path) -> bool:
         try:
@@ -176,37 +256,3 @@ class SyntheXTrainLogic:
         except (OSError, ValueError, KeyError):
             return False
         return (folder / "model.pt").is_file() and bool(done >= epochs)
-
-    @staticmethod
-    def _failure(folder: Path, record: ProcessRecord) -> str:
-        """The sentence in which `synthex train` or Python itself says why it ended; empty after a stop."""
-        status = process.exit_status(record)
-        lines = _tail(folder / OUTPUT).strip().splitlines()
-        last = lines[-1].removeprefix("synthex train: ") if lines else ""
-        if status == 0 or (status is not None and status < 0) or status == 130 or "interrupted; what is finished stays" in last:
-            return ""
-        said = lines and (lines[-1].startswith("synthex train: ") or "Error" in lines[-1])
-        if status is None:  # another session started it: only its last words tell
-            return last if said else ""
-        return last or f"The training ended with status {status}; see {folder / OUTPUT}."
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            return file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-
-
-def _last_line(path: Path) -> dict[str, Any]:
-    """The last whole line of a file of JSON lines; empty where there is none."""
-    lines = _tail(path).split("\n")[:-1]
-    for line in reversed(lines):
-        try:
-            value: dict[str, Any] = json.loads(line)
-        except ValueError:  # cut off by the tail or by a kill
-            continue
-        return value
-    return {}

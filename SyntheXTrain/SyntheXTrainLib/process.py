@@ -1,7 +1,7 @@
 """A child process that outlives its parent, is found again by its record, and ends with all its children.
 
-PythonSlicer is a launcher: ending it alone leaves the Python that it started. So a child leads a process group of its own (POSIX), or its
-tree is ended by ``taskkill`` (Windows). Slicer brings no psutil.
+PythonSlicer is a launcher: ending it alone leaves the Python that it started. So a child is the root of a tree (`SyntheXLib.process_tree`),
+here one that is known by its number alone. Slicer brings no psutil.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import SyntheXLib
+from SyntheXLib import process_tree
 from SyntheXLib.files import atomic_write, disk_errors
 
 # Children of this process: whoever started them must ask for their exit status, else they stay as zombies.
@@ -83,17 +85,24 @@ def start(command: Sequence[str], output: Path, environment: Mapping[str, str]) 
     """
     with disk_errors(output), output.open("wb") as file:
         # On Windows: a group of its own, without a window.
-        apart: dict[str, Any] = {"creationflags": 0x08000200} if os.name == "nt" else {"start_new_session": True}
-        child = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(environment), **apart)
+        apart: dict[str, Any] = {"creationflags": 0x08000200} if os.name == "nt" else {}
+        child = process_tree.start(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(environment), **apart)
     _OWN[child.pid] = child
     return ProcessRecord(child.pid, start_mark(child.pid), list(command))
+
+
+def library_environment() -> dict[str, str]:
+    """This process's environment variables for a child that runs the library."""
+    library = str(Path(SyntheXLib.__file__).parents[1])
+    paths = [library, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 def end_tree(record: ProcessRecord, patience_s: float = 5.0) -> None:
     """End a process and all that it started: politely first, by force once the patience is over. Returns when they are gone."""
     if os.name == "nt":
         if record.running:
-            subprocess.run(["taskkill", "/T", "/F", "/PID", str(record.pid)], capture_output=True, check=False)
+            process_tree.send(record.pid, signal.SIGTERM)
         return
     # The group may outlive its leader, and keeps its number as long as it has members. Of a leader that somebody else started and that is
     # gone, or whose number another process has, nothing is known.
@@ -101,9 +110,7 @@ def end_tree(record: ProcessRecord, patience_s: float = 5.0) -> None:
     if mark != record.started and (mark or record.pid not in _OWN):
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(record.pid, number)
-        except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+        if not process_tree.send(record.pid, number):
             return
         until = time.monotonic() + patience_s
         while time.monotonic() < until:
@@ -149,11 +156,7 @@ def _group_lives(group: int) -> bool:
                 if int(fields[2]) == group and fields[0] not in "ZX":
                     return True
         return False
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+    return process_tree.send(group, 0)
 
 
 def _windows_start(pid: int) -> str:

@@ -1,12 +1,51 @@
-"""A real MRML scene, as the logics find it in Slicer."""
+"""A real MRML scene, as the logics find it in Slicer, and panels in the stand-in for its window.
+
+SLICER_PYTHON_DIR    Base/Python/slicer of a checkout of Slicer/Slicer; without it tests of panels are skipped
+SYNTHEX_INSTALLED    1: build and install the extension first, and load modules and library from there, not from the sources
+SYNTHEX_SCREENSHOTS  folder for pictures of the panels
+"""
 
 import os
-from collections.abc import Iterator
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import cmake_build
 import pytest
+
+_NOT_GIVEN = "SLICER_PYTHON_DIR is not set: give Base/Python/slicer of a checkout of Slicer/Slicer to test the panels"
+
+
+def _install() -> Path:
+    """Install the extension, and let this process and its children find it there alone."""
+    work = tempfile.TemporaryDirectory(prefix="synthex-installed-")
+    _kept.append(work)
+    if any(name.startswith("SyntheX") for name in sys.modules):
+        raise RuntimeError("SYNTHEX_INSTALLED: the extension was imported before it was installed")
+    try:
+        definitions, slicer = cmake_build.macro_definitions(), cmake_build.MACROS
+    except LookupError:  # no checkout with Slicer's macros
+        definitions, slicer = [], cmake_build.STUB
+    folder = cmake_build.install(cmake_build.ROOT, Path(work.name), *definitions, slicer=slicer)
+    sources = {str(cmake_build.ROOT / module) for module in cmake_build.MODULES}
+    sys.path[:] = [str(folder), *(path for path in sys.path if path not in sources)]
+    inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path not in sources]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *inherited])
+    return folder
+
+
+_kept: list[tempfile.TemporaryDirectory[str]] = []  # removed when Python ends
+INSTALLED = _install() if os.environ.get("SYNTHEX_INSTALLED") == "1" else None
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say at the end when panels were not tested: a skip is easily overlooked."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if _NOT_GIVEN in str(report.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests of the panels did NOT run. {_NOT_GIVEN}.", yellow=True)
 
 
 @pytest.fixture(scope="session")
@@ -32,19 +71,64 @@ def scene(slicer_core: ModuleType) -> Iterator[Any]:
     assert window.GetOutput() == ""
 
 
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A stand-in for a trained network, which any model file loads as."""
+    from infer_network import Network
+
+    from SyntheXLib.inference.predictor import Predictor
+
+    network = Network()
+    monkeypatch.setattr(Predictor, "load", lambda path, device="auto": network)
+    return network
+
+
+@pytest.fixture
+def xray(scene: Any, slicer_core: ModuleType) -> Any:
+    """A turned image of 12 x 16 pixels of 0.5 x 0.7 mm."""
+    import numpy as np
+    from infer_network import IJK_TO_RAS
+
+    return slicer_core.util.addVolumeFromArray(np.arange(12 * 16, dtype=np.uint8).reshape(1, 12, 16), IJK_TO_RAS, "X-ray")
+
+
 @pytest.fixture(scope="session")
-def slicer_gui(slicer_core: ModuleType) -> ModuleType:
-    """The stand-in for Slicer's application (see `standin`)."""
+def slicer_gui(slicer_core: ModuleType) -> Iterator[ModuleType]:
+    """The stand-in for Slicer's application (see `standin`); modules come from the installed extension where there is one."""
     folder = os.environ.get("SLICER_PYTHON_DIR")
     if not folder:
-        pytest.skip("SLICER_PYTHON_DIR is not set: give Base/Python/slicer of a checkout of Slicer/Slicer to test the panels")
+        pytest.skip(_NOT_GIVEN)
     if not Path(folder, "ScriptedLoadableModule.py").is_file():
         pytest.fail(f"SLICER_PYTHON_DIR is {folder}, which holds no ScriptedLoadableModule.py")
-    pytest.importorskip("PySide6", reason="PySide6 is not installed (pip install 'PySide6-Essentials==6.11.*')")
+    pytest.importorskip("PySide6", reason="PySide6 is not installed (pip install 'PySide6-Essentials!=6.12.0')")
     from standin import application
 
+    application.installed = INSTALLED
     application.start(slicer_core.mrmlScene)
-    return slicer_core
+    yield slicer_core
+    if INSTALLED:
+        files = [
+            module.__file__ for name, module in sys.modules.items() if name.startswith("SyntheX") and getattr(module, "__file__", None)
+        ]
+        assert [file for file in files if not Path(str(file)).is_relative_to(INSTALLED)] == []
+
+
+@pytest.fixture
+def load(slicer_gui: ModuleType, scene: Any) -> Iterator[Callable[[str], tuple[ModuleType, Any, Any]]]:
+    """Load a module by name: (Python module, widget, panel)."""
+    from standin.application import load_module
+
+    loaded: list[Any] = []
+
+    def load_by_name(name: str) -> tuple[ModuleType, Any, Any]:
+        loaded.append(load_module(cmake_build.ROOT / name / f"{name}.py"))
+        found: tuple[ModuleType, Any, Any] = loaded[-1]
+        return found
+
+    yield load_by_name
+    for _, widget, _ in loaded:
+        if getattr(widget, "parameters", None) is not None:
+            widget.cleanup()  # else it would go on with the scene of the next test
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +160,22 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     write_shard(folder, 0, 0, views, 1.0)
     return folder
+
+
+@pytest.fixture
+def remembered(slicer_gui: ModuleType, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the application remembers, empty at first."""
+    kept: dict[str, str] = {}
+    store = SimpleNamespace(value=lambda key, default=None: kept.get(key, default), setValue=kept.__setitem__)
+    monkeypatch.setattr(slicer_gui.app, "userSettings", lambda: store, raising=False)
+    return kept
+
+
+@pytest.fixture
+def train(load: Any, remembered: dict[str, str]) -> Iterator[SimpleNamespace]:
+    """The panel, with no training and no data set chosen."""
+    module, widget, panel = load("SyntheXTrain")
+    panel.resize(400, 1000)
+    panel.show()
+    yield SimpleNamespace(module=module, widget=widget, panel=panel, ui=widget.ui, remembered=remembered)
+    widget.cleanup()

@@ -1,7 +1,8 @@
 """Samples in the scene, and what is installed."""
 
+import os
 import re
-import tomllib
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,9 @@ import SimpleITK as sitk
 
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
-from SyntheXHomeLib.logic import PACKAGES, SyntheXLogic
+from SyntheXHomeLib.handover import giveSample, lastSample, removeLastSample
+from SyntheXHomeLib.library_command import LibraryCommand
+from SyntheXHomeLib.logic import SyntheXLogic
 from SyntheXHomeLib.nodes import ijkToWorld, labelNames, pointsInWorld
 from SyntheXLib.datasets import sample
 from SyntheXLib.errors import SyntheXError
@@ -21,7 +24,6 @@ from SyntheXLib.scene.landmarks import write_markups
 from SyntheXLib.tasks.task import load_task
 from SyntheXSimulateLib.logic import SyntheXSimulateLogic
 
-PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 MATRIX = np.array([[0, -2.0, 0, 50], [1.5, 0, 0, -60], [0, 0, 3.0, 70], [0, 0, 0, 1]])
 POINT = np.array([46.0, -55.5, 76.0])
 
@@ -41,7 +43,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sample.SampleCase:
     write_markups(case.landmarks, {"FH-l": POINT})
     lines = ["LabelValue,Name,Color_R,Color_G,Color_B,Color_A", "1,hip_right,250,10,20,255", "2,hip_left,30,240,40,255"]
     case.label_names.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    monkeypatch.setattr(sample, "fetch_sample", lambda name: case)
+    monkeypatch.setattr(sample, "fetch_sample", lambda name, progress: case)
     return case
 
 
@@ -82,21 +84,112 @@ def test_a_file_that_slicer_cannot_load_is_named(case: sample.SampleCase, scene:
         SyntheXLogic().loadSample("pelvis")
 
 
-def test_removing_samples_removes_what_the_library_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_loaded_leaves_the_scene_as_it_was(case: sample.SampleCase, scene: Any) -> None:
+    import vtk
+
+    vtk.vtkOutputWindow.SetInstance(vtk.vtkStringOutputWindow())  # VTK's errors are meant here
+    case.labels.write_bytes(b"no image")
+    before = scene.GetNumberOfNodes()
+    with pytest.raises(SyntheXError, match=re.escape(f"cannot load {case.labels}")):
+        SyntheXLogic().loadSample("pelvis")
+    assert scene.GetFirstNodeByName("pelvis") is None
+    assert scene.GetNumberOfNodes() - before <= 2  # display nodes, which the scene tidies up
+
+
+def test_a_loaded_sample_knows_no_file_into_which_an_edit_could_be_saved(case: sample.SampleCase, scene: Any) -> None:
+    nodes = SyntheXLogic().loadSample("pelvis")
+    assert [node.GetStorageNode() for node in nodes] == [None, None, None]
+    assert nodes[1].GetDisplayNode().GetColorNode().GetStorageNode() is None
+
+
+def test_a_sample_is_taken_out_of_the_scene_with_its_colours(case: sample.SampleCase, scene: Any) -> None:
+    before = scene.GetNumberOfNodesByClass("vtkMRMLColorNode")
+    nodes = SyntheXLogic().loadSample("pelvis")
+    assert scene.GetNumberOfNodesByClass("vtkMRMLColorNode") > before
+    removeLastSample()
+    assert [node.GetScene() for node in nodes] == [None, None, None]
+    assert scene.GetFirstNodeByName("pelvis label names") is None
+    removeLastSample()  # nothing left is no error
+
+
+def test_the_last_sample_is_found_again_after_the_scene_was_saved_and_loaded(
+    case: sample.SampleCase, scene: Any, slicer_core: ModuleType
+) -> None:
+    assert lastSample() is None
+    giveSample()  # nothing to give is no error
+    SyntheXLogic().loadSample("pelvis")
+    second = SyntheXLogic().loadSample("pelvis")
+    assert lastSample() == second
+    giveSample()
+    parameters = SyntheXSimulateLogic().parameterNode()
+    assert tuple(parameters.GetNodeReference(role) for role in ("volume", "labels", "markups")) == second
+    scene.SetSaveToXMLString(1)
+    scene.Commit()
+    text = scene.GetSceneXMLString()
+    scene.Clear(0)
+    scene.SetLoadFromXMLString(1)
+    scene.SetSceneXMLString(text)
+    scene.Import()
+    scene.SetLoadFromXMLString(0)
+    scene.SetSaveToXMLString(0)
+    volume, labels, markups = lastSample()
+    assert (volume.GetName(), labels.GetClassName(), markups.GetClassName()) == (
+        second[0].GetName(), "vtkMRMLLabelMapVolumeNode", "vtkMRMLMarkupsFiducialNode",
+    )  # fmt: skip
+
+
+def test_the_data_folder_is_that_of_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNTHEX_CACHE", str(tmp_path))
     kept = sample.sample_folder() / "pelvis" / "ct.nii.gz"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"12345")
-    assert SyntheXLogic().removeSamples() == 5
+    logic = SyntheXLogic()
+    assert (logic.dataFolder(), logic.dataSizes()["samples"], logic.sampleSizes()["pelvis"]) == (tmp_path, 5, 5)
+    assert logic.emptyData(["samples"]) == 5
     assert not kept.exists()
 
 
-def test_every_package_that_the_project_needs_is_looked_for() -> None:
-    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-    needed = {re.split(r"[<>=~\[ ]", line)[0] for line in project["dependencies"] + project["optional-dependencies"]["train"]}
-    assert set(PACKAGES) == needed - {"numpy", "SimpleITK", "vtk"}  # Slicer brings these
+def ended(command: LibraryCommand) -> LibraryCommand:
+    until = time.monotonic() + 60
+    while not command.finished():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return command
 
 
-def test_a_package_that_is_missing_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("SyntheXHomeLib.logic.PACKAGES", ("numpy", "no-such-package"))
-    assert SyntheXLogic().installed() == {"numpy": np.__version__, "no-such-package": None}
+def test_a_command_of_the_library_runs_in_a_child_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHEX_CACHE", str(tmp_path))
+    done = ended(LibraryCommand("sample"))
+    assert (done.status, done.output().splitlines()[0], done.cancelled) == (0, f"cache: {tmp_path / 'samples'}", False)
+    done.close()
+    failed = ended(LibraryCommand("sample", "no-such-sample"))
+    assert failed.status == 2 and "no-such-sample" in failed.message()
+    failed.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there nothing can be asked to tidy up: the next install does")
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_a_cancelled_or_closed_command_tidies_up(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of DeepDRR, of which a first part is there when it is cancelled."""
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    for name, text in (
+        ("nvidia-smi", "echo 'CUDA Version: 12.4'"),
+        ("python3.12", 'mkdir -p "$4"; touch "$4/pyvenv.cfg"; sleep 100'),
+    ):  # the latter for 3.13
+        (bin_folder / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        (bin_folder / name).chmod(0o755)
+    monkeypatch.setenv("SYNTHEX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}{os.environ['PATH']}")
+    command = SyntheXLogic().installDeepDrr()
+    part = tmp_path / "cache" / "deepdrr" / ".environment.part"
+    until = time.monotonic() + 60
+    while not (part / "python" / "pyvenv.cfg").exists():  # its child is at work
+        assert not command.finished() and time.monotonic() < until, command.message()
+        time.sleep(0.05)
+    assert command.message().startswith("making an environment with")
+    getattr(command, how)()
+    ended(command)
+    assert (command.status, command.cancelled) == (130, True)
+    assert not part.exists()
+    command.close()

@@ -1,5 +1,6 @@
 """What must be importable before any pip package is installed: nothing heavy at file scope."""
 
+import ast
 import os
 import re
 import subprocess
@@ -43,7 +44,7 @@ def test_the_logics_import_and_start_without_pip_packages() -> None:
         "from SyntheXSimulateLib.logic import SyntheXSimulateLogic\n"
         "from SyntheXTrainLib.logic import SyntheXTrainLogic\n"
         "from SyntheXInferLib.logic import SyntheXInferLogic\n"
-        "SyntheXLogic().sampleNames(), SyntheXLogic().installed(), SyntheXSimulateLogic().taskNames()\n"
+        "SyntheXLogic().sampleNames(), SyntheXLogic().packages(), SyntheXSimulateLogic().taskNames()\n"
         "SyntheXTrainLogic(), SyntheXInferLogic()\n"
     )
     assert done.returncode == 0, done.stderr
@@ -54,10 +55,29 @@ def imported(path: Path, names: str) -> list[str]:
     return [match.group() for match in re.finditer(rf"^\s*(import|from) ({names})\b.*$", path.read_text(encoding="utf-8"), re.MULTILINE)]
 
 
-def test_the_logics_import_neither_qt_nor_the_scripted_module_classes() -> None:
-    panels = {"widget.py", "generate_panel.py", "parameters.py"}  # of Slicer's application, imported by the module file alone
-    files = [path for path in ROOT.glob("SyntheX*/SyntheX?*Lib/*.py") if path.name not in panels]
-    assert len(files) >= 8
+def reached(start: str) -> set[Path]:
+    """Files of the modules' packages that one of them imports, by itself or through others, at file scope or later."""
+    folders = {path.name: path for path in ROOT.glob("SyntheX*/SyntheX?*Lib")}
+    found: set[Path] = set()
+    names = [start]
+    while names:
+        name = names.pop()
+        path = folders[name.partition(".")[0]].joinpath(*name.split(".")[1:]).with_suffix(".py")
+        if path in found or not path.is_file():
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in folders:
+                names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names if alias.name.partition(".")[0] in folders]
+    return found
+
+
+@pytest.mark.parametrize("package", ["SyntheXHomeLib", "SyntheXSimulateLib", "SyntheXTrainLib", "SyntheXInferLib"])
+def test_a_logic_and_what_it_needs_import_neither_qt_nor_the_scripted_module_classes(package: str) -> None:
+    files = reached(f"{package}.logic")
+    assert ROOT / package.replace("HomeLib", "").replace("Lib", "") / package / "logic.py" in files
     assert {path.name: lines for path in files if (lines := imported(path, r"qt|ctk|slicer\.ScriptedLoadableModule"))} == {}
 
 

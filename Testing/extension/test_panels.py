@@ -11,16 +11,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("SyntheX", "SyntheXSimulate", "SyntheXTrain", "SyntheXInfer")
-
-
-@pytest.fixture
-def load(slicer_gui: ModuleType, scene: Any) -> Any:
-    """Load a module by name: (Python module, widget, panel)."""
-    from standin.application import load_module
-
-    return lambda name: load_module(ROOT / name / f"{name}.py")
 
 
 def picture(panel: Any, name: str) -> None:
@@ -43,37 +34,13 @@ def test_the_panel_is_set_up_and_fits_a_column_of_400_pixels(load: Any, name: st
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_tests_in_the_module_file_pass(load: Any, name: str) -> None:
+def test_the_modules_own_tests_pass(load: Any, name: str) -> None:
     module, _, _ = load(name)
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(module, f"{name}Test"))
     result = unittest.TestResult()
     suite.run(result)
     assert result.testsRun > 0
     assert not result.errors + result.failures, result.errors + result.failures
-
-
-def test_the_home_panel_opens_the_other_modules(load: Any, slicer_gui: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, widget, _ = load("SyntheX")
-    opened: list[str] = []
-    monkeypatch.setattr(slicer_gui.util, "selectModule", opened.append)
-    for button in (widget.ui.simulateButton, widget.ui.trainButton, widget.ui.inferButton):
-        button.click()
-    assert opened == ["SyntheXSimulate", "SyntheXTrain", "SyntheXInfer"]
-
-
-def test_the_home_panel_loads_and_removes_samples_and_lists_packages(load: Any, scene: Any) -> None:
-    _, widget, _ = load("SyntheX")
-    assert "torch" in widget.ui.packageLabel.text
-    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "pelvis")
-    widget.logic.loadSample = Mock(return_value=(volume, None, None))
-    widget.logic.removeSamples = Mock(return_value=25_000_000)
-    widget.ui.sampleBox.setCurrentIndex(widget.ui.sampleBox.findText("pelvis"))
-    widget.ui.loadButton.click()
-    widget.logic.loadSample.assert_called_once_with("pelvis")
-    assert widget.ui.statusLabel.text == "Loaded pelvis."
-    widget.ui.removeButton.click()
-    widget.logic.removeSamples.assert_called_once_with()
-    assert "25.0 MB" in widget.ui.statusLabel.text
 
 
 class FakePreview:
@@ -107,7 +74,7 @@ def simulate(load: Any, scene: Any) -> Iterator[SimpleNamespace]:
     logic.specimen, logic.preview = Mock(return_value=preview.specimen), Mock(return_value=preview)
     logic.showMasks = Mock(side_effect=lambda preview, node: node or scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "masks"))
     logic.showLandmarks = Mock(side_effect=lambda preview, node: node or scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "points"))
-    widget._cArm = Mock(beam=None, detector=None)
+    widget._view.cArm = Mock(beam=None, detector=None)
     yield SimpleNamespace(module=module, widget=widget, ui=ui, logic=logic, nodes=nodes, preview=preview)
     widget.cleanup()
 
@@ -135,7 +102,7 @@ def test_the_simulate_panel_renders_once_ct_and_labels_are_chosen(simulate: Simp
     assert (pose.lao_rao_deg, pose.cran_caud_deg, pose.source_to_isocenter_mm, quality) == (20, -10, 700, "full")
     assert (preview.beam.level, preview.beam.kvp) == ("realistic", 90)
     assert ui.statusLabel.text == "Rendered case X-ray.\nLandmarks of case: FH-r not known."
-    assert simulate.widget._cArm.show.call_count >= 1
+    assert simulate.widget._view.cArm.show.call_count >= 1
     scene.RemoveNode(simulate.nodes[1])
     assert not ui.renderButton.enabled
     assert ui.renderButton.toolTip == "Choose a segmentation or label map first."
@@ -193,7 +160,7 @@ def test_the_simulate_panel_says_why_export_and_the_3d_view_are_not_there(simula
 
 
 def test_the_angles_of_the_3d_view_are_taken_in_one_render(simulate: SimpleNamespace, scene: Any) -> None:
-    simulate.widget._camera = lambda: camera
+    simulate.widget._view.camera = lambda: camera
     camera = scene.AddNewNodeByClass("vtkMRMLCameraNode")
     camera.SetPosition(500, 0, 0)  # from the patient's right, superior up: the detector is on the left
     camera.SetFocalPoint(0, 0, 0)
@@ -210,7 +177,6 @@ def test_the_angles_of_the_3d_view_are_taken_in_one_render(simulate: SimpleNames
 
 
 def test_the_table_lists_structures_and_landmarks_and_what_is_missing(simulate: SimpleNamespace, slicer_gui: ModuleType) -> None:
-    import numpy as np
 
     labels = np.full((2, 2, 2), 77, np.uint8)
     slicer_gui.util.updateVolumeFromArray(simulate.nodes[1], labels)
@@ -230,11 +196,13 @@ def test_a_data_set_is_started_followed_and_cancelled(simulate: SimpleNamespace,
     assert (button.enabled, button.toolTip) == (False, "Name a folder first.")
     ui.generateFolder.currentPath = str(tmp_path)
     ui.countBox.value, ui.workersBox.value, ui.levelBox.currentIndex = 40, 2, 1
-    run = Mock()
+    run = Mock(folder=tmp_path)
     run.finished.return_value, run.progress.return_value, run.message.return_value = False, Progress(10, 40, 2.0, 75.0), "Done."
     simulate.logic.generate = Mock(return_value=run)
     button.click()
-    simulate.logic.generate.assert_called_once_with(*simulate.nodes, "hip", GenerateSettings(40, tmp_path, 2, 0, Beam("heuristic")))
+    simulate.logic.generate.assert_called_once_with(
+        *simulate.nodes, "hip", GenerateSettings(40, tmp_path, 2, 0, Beam("heuristic"), device="cios-fusion")
+    )
     assert button.text == "Cancel"
     assert not ui.countBox.enabled
     work(500)
@@ -275,116 +243,3 @@ def test_the_simulate_panel_comes_back_with_a_loaded_scene(simulate: SimpleNames
     assert (simulate.ui.laoRaoSlider.value, simulate.ui.countBox.value) == (30, 7)
     assert simulate.ui.volumeSelector.currentNode().GetName() == "ScalarVolume"
     assert simulate.widget.parameters.xray.GetName() == "case X-ray"
-
-
-def test_the_train_panel_writes_and_copies_the_command(load: Any) -> None:
-    from PySide6.QtGui import QGuiApplication
-
-    _, widget, _ = load("SyntheXTrain")
-    ui = widget.ui
-    ui.datasetPath.currentPath = "/data/my set"
-    assert ui.commandText.plainText == ""
-    assert not ui.copyButton.enabled and not ui.startButton.enabled
-    assert ui.startButton.toolTip == "Needs an output folder."
-    ui.outputPath.currentPath = "/runs/1"
-    ui.epochsBox.value = 7
-    command = ui.commandText.plainText
-    assert "train '/data/my set' --out /runs/1 --preset ours --randomization regular --epochs 7 --device auto" in command
-    ui.sizeBox.setCurrentIndex(2)
-    assert "--size medium" in ui.commandText.plainText
-    ui.copyButton.click()
-    assert QGuiApplication.clipboard().text() == ui.commandText.plainText
-
-
-def test_the_train_panel_starts_watches_stops_and_resumes(load: Any, scene: Any, slicer_gui: ModuleType, tmp_path: Path) -> None:
-    from SyntheXTrainLib.logic import TrainingState
-
-    _, widget, panel = load("SyntheXTrain")
-    ui, logic = widget.ui, Mock(wraps=widget.logic)
-    logic.state = Mock(return_value=TrainingState("none"))
-    logic.start, logic.stop, logic.resume, logic.history = Mock(), Mock(), Mock(), Mock(return_value=[])
-    widget.logic = logic
-    ui.datasetPath.currentPath, ui.outputPath.currentPath = "/data", str(tmp_path)
-    ui.epochsBox.value = 3
-    assert (ui.startButton.enabled, ui.stopButton.enabled, ui.resumeButton.enabled) == (True, False, False)
-    logic.state.return_value = TrainingState("running", 2, 3, 0.4, 0.6, 31.0, 125.0)
-    logic.history.return_value = [{"epoch": 1.0, "loss": 0.8, "validation_dice": 0.5}]
-    ui.startButton.click()
-    config = logic.start.call_args.args[0]
-    assert (config["datasets"], config["out"], config["epochs"], config["size"]) == (["/data"], str(tmp_path), 3, None)
-    assert (ui.startButton.enabled, ui.stopButton.enabled, ui.resumeButton.enabled) == (False, True, False)
-    assert ui.startButton.toolTip == "A training runs in the output folder."
-    assert ui.progressBar.value == 400
-    assert "epoch 2 of 3" in ui.statusLabel.text and "2 min 5 s left" in ui.statusLabel.text
-    assert widget.timer.active
-    ui.modelEdit.text = "/runs/pelvis/best.pt"
-    picture(panel, "SyntheXTrain_running")
-    slicer_gui.modules.plots = SimpleNamespace(logic=Mock())
-    ui.chartBox.setCurrentIndex(1)
-    ui.plotButton.click()
-    (chart,) = slicer_gui.modules.plots.logic().ShowChartInLayout.call_args.args
-    assert chart.GetTitle() == f"{tmp_path.name}: Dice"
-    logic.state.return_value = TrainingState("stopped", 2, 3, 0.4)
-    ui.stopButton.click()
-    logic.stop.assert_called_once_with(str(tmp_path))
-    assert (ui.startButton.enabled, ui.stopButton.enabled, ui.resumeButton.enabled) == (True, False, True)
-    assert not widget.timer.active
-    ui.resumeButton.click()
-    logic.resume.assert_called_once_with(str(tmp_path))
-    logic.state.return_value = TrainingState("failed", message="Data set /data does not exist.")
-    widget.updatePanel()
-    assert ui.statusLabel.text == "Failed: Data set /data does not exist."
-    scene.Clear(0)
-    widget.updatePanel()  # the nodes of the curves are gone
-    widget.cleanup()
-
-
-def points(scene: Any, count: int) -> Any:
-    """Landmarks of which the second is uncertain."""
-    markups = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "landmarks")
-    for index in range(count):
-        markups.AddControlPoint((index, 0, 0), str(index))
-    markups.SetNthControlPointSelected(1, False)
-    return markups
-
-
-def test_the_infer_panel_predicts_evaluates_and_deletes(load: Any, scene: Any, slicer_gui: ModuleType) -> None:
-    module, widget, panel = load("SyntheXInfer")
-    ui = widget.ui
-    image = slicer_gui.util.addVolumeFromArray(np.zeros((1, 4, 5), np.uint8), np.eye(4), "X-ray")
-    assert not ui.predictButton.enabled
-    assert ui.predictButton.toolTip == "Needs a model file."
-    ui.modelPath.currentPath = "/runs/1/model.pt"
-    assert ui.predictButton.enabled
-    ui.polarityBox.setCurrentIndex(1)
-    ui.thresholdBox.value = 0.8
-    segmentation, markups = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "structures"), points(scene, 3)
-    widget.logic.predict = Mock(return_value=module.FoundNodes(segmentation, (markups,)))
-    assert not ui.deleteButton.enabled
-    ui.predictButton.click()
-    widget.logic.predict.assert_called_once_with(
-        image, "/runs/1/model.pt", series=False, threshold=0.8, device="auto", polarity="bone-dark", intensity="log"
-    )
-    assert ui.statusLabel.text == "2 of 3 landmarks found; the others are shown grey."
-    assert ui.evaluateButton.toolTip == "Needs a reference."
-    truth = points(scene, 3)
-    ui.referenceMarkupsSelector.setCurrentNode(truth)
-    ui.evaluateButton.click()
-    assert ui.statusLabel.text == "Table: X-ray evaluation"
-    assert ui.resultTable.model().rowCount() == 3
-    picture(panel, "SyntheXInfer_result")
-    ui.deleteButton.click()
-    assert segmentation.GetScene() is None and markups.GetScene() is None
-    assert not ui.deleteButton.enabled
-    scene.Clear(0)
-    assert not ui.predictButton.enabled and not ui.evaluateButton.enabled
-
-
-def test_the_infer_panel_takes_frames_and_asks_nothing_that_is_known(load: Any, scene: Any, slicer_gui: ModuleType) -> None:
-    _, widget, _ = load("SyntheXInfer")
-    run = slicer_gui.util.addVolumeFromArray(np.zeros((3, 4, 5), np.uint8), np.eye(4), "run")
-    run.SetAttribute("SyntheX.Intensity", "linear")
-    widget.updatePanel()
-    assert widget.ui.predictButton.text == "Find them in 3 frames"
-    assert not widget.ui.polarityBox.enabled
-    assert widget.ui.polarityBox.toolTip == "Known: the image was made by SyntheX."

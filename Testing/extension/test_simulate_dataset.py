@@ -14,7 +14,8 @@ from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.simulation.view import ViewSettings
 from SyntheXLib.tasks.task import load_task
-from SyntheXSimulateLib.dataset import CaseNodes, generate, writeCase
+from SyntheXSimulateLib.case_writer import CaseNodes, writeCase
+from SyntheXSimulateLib.dataset import generate
 from SyntheXSimulateLib.logic import SyntheXSimulateLogic
 
 SETTINGS = ViewSettings("naive", image_size=32)
@@ -44,7 +45,7 @@ def test_the_data_set_is_that_of_the_command_for_the_same_case(case: CaseNodes, 
     done: list[tuple[int, int]] = []
     result = generate(tmp_path / "nodes", [case], "hip", 4, 7, SETTINGS, progress=lambda *state: done.append(state))
     assert (result.rendered, result.complete, done[-1]) == (4, True, (4, 4))
-    files = writeCase(case, tmp_path / "case")
+    files = writeCase(case, tmp_path / "case", load_task("hip"))
     command = f"simulate --count 4 --seed 7 --level naive --image-size 32 --workers 1 --out {tmp_path / 'files'}".split()
     for name in ("ct", "labels", "landmarks", "label_names"):
         command += ["--" + name.replace("_", "-"), str(getattr(files, name))]
@@ -65,10 +66,10 @@ def test_the_files_hold_the_specimen_that_the_preview_shows(case: CaseNodes, sli
     transform.SetMatrixTransformToParent(
         slicer_core.util.vtkMatrixFromArray(np.array([[0, 1, 0, 3], [-1, 0, 0, 5], [0, 0, 1, 7], [0, 0, 0, 1]]))
     )
-    for node in (case.volume, case.labelmap, case.markups):
+    for node in (case.volume, case.labels, case.markups):
         node.SetAndObserveTransformNodeID(transform.GetID())
-    shown = SyntheXSimulateLogic().specimen(case.volume, case.labelmap, case.markups, "hip")
-    written = load_specimen(writeCase(case, tmp_path), load_task("hip"))
+    shown = SyntheXSimulateLogic().specimen(case.volume, case.labels, case.markups, "hip")
+    written = load_specimen(writeCase(case, tmp_path, load_task("hip")), load_task("hip"))
     np.testing.assert_array_equal(written.hu, shown.hu)
     np.testing.assert_array_equal(written.labels, shown.labels)
     np.testing.assert_allclose(written.ijk_to_ras, shown.ijk_to_ras, atol=1e-9)

@@ -1,6 +1,7 @@
 """A data set from nodes, made by a child process."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,11 @@ from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import CaseFiles, load_specimen
 from SyntheXLib.scene.poses import rotation_about
+from SyntheXLib.simulation.view import ViewSettings
 from SyntheXLib.tasks.task import load_task
-from SyntheXSimulateLib.generate import GenerateSettings, Generation, startGeneration, writeCase
+from SyntheXSimulateLib.case_writer import CaseNodes, writeCase
+from SyntheXSimulateLib.dataset import generate
+from SyntheXSimulateLib.generate import GenerateSettings, Generation, commandOptions, startGeneration
 from SyntheXSimulateLib.logic import SyntheXSimulateLogic
 from SyntheXSimulateLib.preview import Beam
 
@@ -58,19 +62,18 @@ def wait(generation: Generation) -> None:
 
 
 def test_the_files_give_the_specimen_that_the_nodes_give(nodes: list[Any], tmp_path: Path) -> None:
-    options = writeCase(tmp_path, *nodes, HIP)
-    files = {key: Path(path) for key, path in zip(options[::2], options[1::2], strict=True)}
-    read = load_specimen(CaseFiles(files["--ct"], files["--labels"], files["--landmarks"], files["--label-names"]), HIP)
+    files = writeCase(CaseNodes(*nodes), tmp_path, HIP)
+    read = load_specimen(files, HIP)
     made = SyntheXSimulateLogic().specimen(*nodes, "hip")
     assert read.name == "my_case"
     np.testing.assert_array_equal(read.hu, made.hu)
     np.testing.assert_array_equal(read.labels, made.labels)
     np.testing.assert_allclose(read.ijk_to_ras, made.ijk_to_ras, atol=1e-6)
     np.testing.assert_allclose(read.landmarks["FH-l"], made.landmarks["FH-l"], atol=1e-4)
-    again = tmp_path / "again"
-    again.mkdir()
-    writeCase(again, *nodes, HIP)
-    assert all((again / path.name).read_bytes() == path.read_bytes() for path in files.values())
+    writeCase(CaseNodes(*nodes), tmp_path / "again", HIP)
+    for path in (files.ct, files.labels, files.landmarks, files.label_names):
+        assert path is not None
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_overlapping_segments_are_refused(nodes: list[Any], tmp_path: Path, slicer_core: ModuleType) -> None:
@@ -79,12 +82,12 @@ def test_overlapping_segments_are_refused(nodes: list[Any], tmp_path: Path, slic
     mask[5:9, 6:12, 6:12] = 1
     slicer_core.util.updateSegmentBinaryLabelmapFromArray(mask, nodes[1], key, nodes[0])
     with pytest.raises(SyntheXError, match=r"femur_left.*overlaps"):
-        writeCase(tmp_path, *nodes, HIP)
+        writeCase(CaseNodes(*nodes), tmp_path, HIP)
 
 
 def test_a_data_set_is_made_cancelled_and_continued(nodes: list[Any], tmp_path: Path) -> None:
     settings = GenerateSettings(120, tmp_path / "set", workers=1, seed=3, beam=Beam("naive"))
-    generation = startGeneration(*nodes, HIP, settings)
+    generation = startGeneration(CaseNodes(*nodes), HIP, settings)
     deadline = time.monotonic() + 60
     while generation.progress().done < 1 and not generation.finished():
         assert time.monotonic() < deadline
@@ -93,7 +96,7 @@ def test_a_data_set_is_made_cancelled_and_continued(nodes: list[Any], tmp_path: 
     wait(generation)
     assert not generation.failed()
     assert not list(settings.folder.rglob("*.claim"))
-    generation = startGeneration(*nodes, HIP, settings)
+    generation = startGeneration(CaseNodes(*nodes), HIP, settings)
     wait(generation)
     assert not generation.failed(), generation.message()
     assert "images rendered" in generation.message()
@@ -105,7 +108,44 @@ def test_a_data_set_is_made_cancelled_and_continued(nodes: list[Any], tmp_path: 
 
 
 def test_an_error_of_the_command_is_told_in_its_words(nodes: list[Any], tmp_path: Path) -> None:
-    generation = startGeneration(*nodes, HIP, GenerateSettings(2, tmp_path / "set", beam=Beam(kvp=900)))
+    generation = startGeneration(CaseNodes(*nodes), HIP, GenerateSettings(2, tmp_path / "set", beam=Beam(kvp=900)))
     wait(generation)
     assert generation.failed()
     assert "900" in generation.message()
+
+
+def test_what_is_drawn_is_not_named_and_the_rest_is(tmp_path: Path) -> None:
+    case = CaseFiles(tmp_path / "ct.nrrd", tmp_path / "labels.nrrd")
+    beam = Beam(kvp=77, copper_mm=0.2, anode_angle_deg=9, grid=False)
+    settings = GenerateSettings(5, tmp_path, 2, 3, beam, 128, False, "own.toml", "cpu", ("a.toml", "b.toml"))
+    text = " ".join(commandOptions(case, "hip", settings))
+    for part in ("--kvp 77", "--copper 0.2", "--anode-angle 9", "--no-grid", "--image-size 128", "--device own.toml", "--renderer cpu"):
+        assert part in text
+    assert "--tool a.toml --tool b.toml" in text and "--workers 2" in text and "--landmarks" not in text and "--resume" not in text
+    drawn = " ".join(commandOptions(case, "hip", replace(settings, randomizeExposure=True)))
+    assert "--randomize-exposure" in drawn and "--kvp" not in drawn and "--copper" not in drawn
+
+
+def test_tools_device_size_and_drawn_exposure_reach_the_data_set(nodes: list[Any], tmp_path: Path) -> None:
+    tool = tmp_path / "wire.toml"
+    origin = (MATRIX @ [12, 12, 12, 1])[:3]
+    tool.write_text(f'kind = "k_wire"\norigin_mm = {origin.tolist()}\n', encoding="utf-8")
+    settings = GenerateSettings(2, tmp_path / "set", 1, 3, Beam(), 32, True, "800x800,0.37,1100", "auto", (str(tool),))
+    generation = startGeneration(CaseNodes(*nodes), HIP, settings)
+    wait(generation)
+    assert not generation.failed(), generation.message()
+    dataset = XrayDataset(settings.folder)
+    assert dataset.image_shape == (32, 32) and dataset.source_to_detector_mm == 1100
+    assert [file["file"] for file in dataset.header.configuration["tool_files"]] == ["wire.toml"]
+    assert dataset.header.configuration["exposure_ranges"] == {}  # a device of numbers has none
+
+
+def test_a_command_and_nodes_give_the_same_bytes(nodes: list[Any], tmp_path: Path) -> None:
+    settings = GenerateSettings(3, tmp_path / "panel", 1, 3, Beam(), 32)
+    generation = startGeneration(CaseNodes(*nodes), HIP, settings)
+    wait(generation)
+    assert not generation.failed(), generation.message()
+    exposure = Beam().exposure(HIP.c_arm.device)
+    generate(tmp_path / "nodes", [CaseNodes(*nodes)], "hip", 3, 3, ViewSettings(exposure=exposure, image_size=32))
+    for ours, theirs in zip(XrayDataset(tmp_path / "panel"), XrayDataset(tmp_path / "nodes"), strict=True):
+        assert ours.image.tobytes() == theirs.image.tobytes() and ours.mask.tobytes() == theirs.mask.tobytes()

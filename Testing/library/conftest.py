@@ -6,6 +6,7 @@ import sys
 import venv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from SyntheXLib.rendering.deepdrr import environment, protocol
 from SyntheXLib.scene.case_files import CaseFiles, itk_image
 from SyntheXLib.scene.landmarks import write_markups
 from SyntheXLib.scene.specimen import Specimen, make_specimen
+
+if TYPE_CHECKING:
+    from SyntheXLib.training.run import TrainingResult
 
 
 @pytest.fixture(scope="session")
@@ -111,3 +115,34 @@ def deepdrr_installed(deepdrr_cache: Path, deepdrr_python: Path, monkeypatch: py
     monkeypatch.setenv("CUDA_PATH", str(tmp_path / "cuda"))
     monkeypatch.setenv(environment.VARIABLE, str(deepdrr_python))
     return deepdrr_python
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 images of disks, see `toy_training`."""
+    from toy_training import write_toy
+
+    return write_toy(tmp_path_factory.mktemp("toy") / "train", 24)
+
+
+@pytest.fixture(scope="session")
+def finished(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> "TrainingResult":
+    """A whole training on `toy`."""
+    from toy_training import config
+
+    from SyntheXLib.training.run import train
+
+    return train(config(toy, tmp_path_factory.mktemp("run") / "whole"))
+
+
+@pytest.fixture
+def toy_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model file that loads as the toy network."""
+    from toy_network import ToyNetwork, toy_description, toy_task
+
+    from SyntheXLib.networks import model_file
+
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"toy")
+    monkeypatch.setattr(model_file, "load_model", lambda path, device="cpu": (ToyNetwork(toy_task()), toy_description()))
+    return path

@@ -69,6 +69,16 @@ def test_an_old_driver_is_told() -> None:
         environment.requirements((10, 2))
 
 
+def test_the_python_of_slicer_makes_no_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 12, 10))
+    monkeypatch.setattr(sys, "executable", "/opt/work/bin/python-real")
+    monkeypatch.setattr(environment.shutil, "which", lambda name: f"/usr/bin/{name}" if name == "python3.11" else None)
+    monkeypatch.delenv("SLICER_HOME", raising=False)
+    assert environment.base_python() == Path("/opt/work/bin/python-real")
+    monkeypatch.setenv("SLICER_HOME", "/opt/work")
+    assert environment.base_python() == Path("/usr/bin/python3.11")
+
+
 def fake_pip(command: list[object], log: Path, fails: str = "") -> int:
     """Makes what venv and pip would; fails at the named one."""
     if "venv" in command:

@@ -24,6 +24,7 @@ _SETTINGS: tuple[tuple[str, str, type, str], ...] = (
     ("--device", "device", str, "auto, cpu, cuda, cuda:1 or mps"),
     ("--workers", "workers", int, "processes that read images where they are not held in memory"),
     ("--threads", "threads", int, "CPU threads"),
+    ("--pictures", "pictures", int, "validation images drawn after each epoch with what is found, in validation/ of the run; 0 draws none"),
 )
 
 
@@ -37,13 +38,18 @@ def add(commands: Any) -> None:
         epilog="Example: synthex train data --validation held_out --out run --epochs 20",
     )
     parser.add_argument("datasets", nargs="+", metavar="DATASET", help="folders to train on, all of one task")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the run: checkpoints, log.csv, models")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the run: checkpoints, log.csv, models (needed to train)")
     parser.add_argument(
-        "--validation", metavar="FOLDER", help="data set to validate on (default: a share of the images, see --validation-fraction)"
+        "--validation",
+        metavar="FOLDER",
+        help="data set to validate on (default: a share of the images, whole specimens where there are enough, see --validation-fraction)",
     )
     parser.add_argument("--preset", default="ours", help="settings to start from: ours, paper-text or released-code (default: ours)")
     parser.add_argument("--restart", action="store_true", help="begin anew even if the folder holds an interrupted run")
     parser.add_argument("--progress", type=Path, metavar="FILE", help="write where the training stands to this file, as lines of JSON")
+    parser.add_argument(
+        "--preview", type=Path, metavar="PNG", help="draw a page of training inputs as the network will see them, and do not train"
+    )
     settings = parser.add_argument_group("settings (default: the preset's)")
     for option, _, kind, text in _SETTINGS:
         settings.add_argument(option, type=kind, metavar=kind.__name__.upper(), help=text)
@@ -53,12 +59,21 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from SyntheXLib.training.config import TrainingConfig
-    from SyntheXLib.training.run import train
 
     given = {name: value for _, name, _, _ in _SETTINGS if (value := getattr(options, name)) is not None}
     if options.validation is not None:
         given["validation"] = options.validation
-    values = {"preset": options.preset, "datasets": options.datasets, "out": str(options.out), "resume": not options.restart, **given}
+    values = {"preset": options.preset, "datasets": options.datasets, "resume": not options.restart, **given}
+    if options.preview is not None:
+        from SyntheXLib.training.pictures import write_samples
+
+        write_samples(TrainingConfig.from_dict({**values, "out": str(options.out or options.preview.parent)}), options.preview)
+        print(options.preview)
+        return 0
+    from SyntheXLib.training.run import train
+
+    if options.out is not None:
+        values["out"] = str(options.out)
     with progress_lines(options.progress) if options.progress else nullcontext() as progress:
         result = train(TrainingConfig.from_dict(values), progress)
     print(f"{result.epochs} epochs; model of the last: {result.model}" + (f", best: {result.best}" if result.best else ""))

@@ -99,6 +99,18 @@ class XrayDataset:
         """See `format.content_checksum`."""
         return content_checksum(self.folder)
 
+    def specimens(self) -> list[tuple[str, str]]:
+        """Name of each image's specimen, and what tells that from all others: the checksum of its CT where known, else the name."""
+        keys = {str(one.get("name", "")): "+".join(one.get("ct", ())) for one in self.header.specimens}
+        if len(keys) == 1:
+            ((name, key),) = keys.items()
+            return [(name, key or name)] * len(self)
+        names_found: list[str] = []
+        for shard in range(self.header.shard_count):
+            with self._open(shard) as file:  # of its own: none may be open when a loader forks its workers
+                names_found += [str(json.loads(text).get("specimen", "")) for text in file[names.PARAMETERS][()]]
+        return [(name, keys.get(name) or name) for name in names_found]
+
     def __len__(self) -> int:
         return self.header.count
 
@@ -134,16 +146,19 @@ class XrayDataset:
         return values
 
     def _place(self, index: int) -> tuple[Any, int]:
-        import h5py
-
         shard, row = divmod(index, self.header.shard_size)
         if shard not in self._files:
-            path = shard_path(self.folder, shard)
-            try:
-                self._files[shard] = h5py.File(path, "r")
-            except OSError as error:
-                raise SyntheXError(f"Shard {path} cannot be read: expected an HDF5 file ({error}).") from error
+            self._files[shard] = self._open(shard)
         return self._files[shard], row
+
+    def _open(self, shard: int) -> Any:
+        import h5py
+
+        path = shard_path(self.folder, shard)
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            raise SyntheXError(f"Shard {path} cannot be read: expected an HDF5 file ({error}).") from error
 
 
 def _known(value: Any) -> float:

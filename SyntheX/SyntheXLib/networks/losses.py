@@ -6,7 +6,6 @@ import math
 from typing import NamedTuple
 
 import torch
-from monai.losses import DiceLoss
 from torch import Tensor, nn
 
 from SyntheXLib.errors import SyntheXError
@@ -106,6 +105,8 @@ class TaskLoss(nn.Module):
         self, exclusive: bool, heatmap_loss: str, sigma: float, segmentation_weight: float = 1.0, landmark_weight: float = 1.0
     ) -> None:
         super().__init__()
+        from monai.losses import DiceLoss  # here, since MONAI takes seconds to load and the settings ask this file for names
+
         self.dice = DiceLoss(softmax=exclusive, sigmoid=not exclusive, to_onehot_y=exclusive, squared_pred=True)
         self.heatmap = HeatmapLoss(heatmap_loss, sigma)
         self.segmentation_weight = segmentation_weight

@@ -1,8 +1,7 @@
-"""Checkpoints of a training: written whole, two kept, and found again."""
+"""Checkpoints of a training: written whole, two kept, and read again."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ import torch
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write
 from SyntheXLib.networks.model_file import load_safely
+from SyntheXLib.training.run_folder import find_checkpoints
 
 _FORMAT = "synthex-checkpoint"
 _VERSION = 1
 _KEPT = 2
-_NAME = re.compile(r"checkpoint-(\d{5})\.pt")
 
 
 def write_checkpoint(folder: Path, epoch: int, content: dict[str, Any]) -> Path:
@@ -32,11 +31,6 @@ def write_checkpoint(folder: Path, epoch: int, content: dict[str, Any]) -> Path:
     for old in find_checkpoints(folder)[:-_KEPT]:
         old.unlink(missing_ok=True)
     return path
-
-
-def find_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints in a folder, oldest first."""
-    return sorted(path for path in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(path.name))
 
 
 def read_last_checkpoint(folder: Path) -> dict[str, Any] | None:
@@ -60,13 +54,6 @@ def read_last_checkpoint(folder: Path) -> dict[str, Any] | None:
     if error:
         raise error
     return None
-
-
-def forget_run(folder: Path) -> None:
-    """Remove what an earlier run left in its folder, and nothing else."""
-    names = ["model.pt", "best.pt", "log.csv", "config.json"]
-    for path in [*find_checkpoints(folder), *(folder / name for name in names), *(folder / "tensorboard").glob("events.out.tfevents.*")]:
-        path.unlink(missing_ok=True)
 
 
 def check_same(found: dict[str, Any], wanted: dict[str, Any], where: Path, what: str) -> None:

@@ -37,11 +37,12 @@ _LIMITS = {
     "workers": (0, True),
     "threads": (1, True),
     "cache_mib": (0, True),
+    "pictures": (0, True),
     "seed": (0, True),
     "image_size": (PATCH, True),
 }
 # What may change between the parts of an interrupted run, since it does not change what is learned.
-_FREE_ON_RESUME = ("datasets", "validation", "out", "device", "workers", "threads", "cache_mib", "resume")
+_FREE_ON_RESUME = ("datasets", "validation", "out", "device", "workers", "threads", "cache_mib", "pictures", "resume")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class TrainingConfig:
     validation
         Folder to validate on after each epoch; None takes `validation_fraction` of the training images away for it.
     validation_fraction
-        Share of the images that is not trained on when `validation` is None; 0 trains without validation.
+        Share of the images that is not trained on when `validation` is None, whole specimens where there are enough (see
+        `training.split`); 0 trains without validation.
     size
         Size of the network: small, medium or full.
     epochs, batch
@@ -90,6 +92,8 @@ class TrainingConfig:
         CPU threads of torch; None leaves it to torch.
     cache_mib
         Data sets up to this size (as log images) are held in memory.
+    pictures
+        Images of the validation that are drawn after each epoch with what the network finds; 0 draws none.
     resume
         Go on with an interrupted run in `out`; False begins anew there.
     """
@@ -120,6 +124,7 @@ class TrainingConfig:
     workers: int = 0
     threads: int | None = None
     cache_mib: int = 2048
+    pictures: int = 3
     resume: bool = True
 
     def __post_init__(self) -> None:

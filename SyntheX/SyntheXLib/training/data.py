@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,38 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from SyntheXLib.datasets.together import XraySource, check_sources
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.networks.normalization import log_image
 from SyntheXLib.networks.transunet import PATCH
 from SyntheXLib.randomization.batch import XrayBatch
 from SyntheXLib.tasks.labels import exclusive_labels, structure_masks
-from SyntheXLib.tasks.task import Task
-
-
-class XraySource(Protocol):
-    """What is asked of a data set; `datasets.reader.XrayDataset` has it."""
-
-    @property
-    def folder(self) -> Path:
-        """Where it lies."""
-
-    @property
-    def task(self) -> Task:
-        """What it was made for."""
-
-    @property
-    def image_shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-
-    @property
-    def pixel_spacing_mm(self) -> float:
-        """Side of a pixel on the detector, mm."""
-
-    def __len__(self) -> int:
-        """Count images."""
-
-    def __getitem__(self, index: int) -> Any:
-        """Give a sample with `image`, `mask`, `landmarks` and `visible`."""
 
 
 class XrayTensors(Dataset[XrayBatch]):
@@ -179,40 +153,6 @@ def derived_seed(seed: int, purpose: str, number: int) -> int:
     """Seed (63 bit) for one purpose and epoch, unrelated to all others."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
-
-
-def check_sources(sources: Sequence[XraySource]) -> None:
-    """See `XrayTensors`."""
-    first = sources[0]
-    for source in sources:
-        if len(source) == 0:
-            raise SyntheXError(f"Data set {source.folder} must hold at least one image, found 0.")
-        if source.task.to_dict() != first.task.to_dict():
-            names = first.task.name, source.task.name
-            what = f"'{names[0]}' and '{names[1]}'" if names[0] != names[1] else f"two versions of '{names[0]}'"
-            raise SyntheXError(f"Data sets {first.folder} and {source.folder} must have the same task, found {what}.")
-        if tuple(source.image_shape) != tuple(first.image_shape) or abs(source.pixel_spacing_mm / first.pixel_spacing_mm - 1) > 1e-3:
-            found = [f"{tuple(one.image_shape)} at {one.pixel_spacing_mm:.4g} mm" for one in (first, source)]
-            folders = f"{first.folder} and {source.folder}"
-            raise SyntheXError(f"Data sets {folders} must have the same image shape and pixel spacing, found {found[0]} and {found[1]}.")
-
-
-def split(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    """Indices to train and to validate on, drawn at random; at least one of each when `fraction` is above 0.
-
-    Raises
-    ------
-    SyntheXError
-        When there are too few images for both.
-    """
-    if fraction == 0:
-        return list(range(count)), []
-    held_out = max(1, round(count * fraction))
-    if held_out >= count:
-        raise SyntheXError(f"Option 'validation_fraction' {fraction} leaves no image to train on, found {count} images in all.")
-    generator = torch.Generator().manual_seed(derived_seed(seed, "split", 0))
-    order = torch.randperm(count, generator=generator).tolist()
-    return sorted(order[held_out:]), sorted(order[:held_out])
 
 
 def make_loader(data: XrayTensors, sampler: Sampler[int] | Sequence[int], batch: int, workers: int, pin: bool) -> DataLoader[XrayBatch]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.engines.utils import IterationEvents
@@ -12,31 +9,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from SyntheXLib.errors import SyntheXError
-from SyntheXLib.networks.losses import Targets, TaskLoss
-from SyntheXLib.networks.normalization import forward_any_size, normalize
+from SyntheXLib.networks.losses import TaskLoss
+from SyntheXLib.networks.normalization import forward_any_size
 from SyntheXLib.networks.transunet import NetworkOutput
 from SyntheXLib.randomization.batch import XrayBatch
+from SyntheXLib.training.inputs import Randomization, prepare_batch
 from SyntheXLib.training.schedule import clip_gradient
 from SyntheXLib.training.validation import ValidationMetrics
-
-Randomization = Callable[[XrayBatch], XrayBatch]
-
-
-def prepare_batch(batch: XrayBatch | SyntheXError, device: torch.device, non_blocking: bool, randomization: Randomization | None) -> Any:
-    """Bring a batch to the device, randomise it there, and split it into the network's input and the truth.
-
-    Raises
-    ------
-    SyntheXError
-        When the loader could not read the batch.
-    """
-    if isinstance(batch, SyntheXError):
-        raise batch
-    batch = XrayBatch(*(tensor.to(device, non_blocking=non_blocking) for tensor in batch))
-    if randomization is not None:
-        batch = randomization(batch)
-    return normalize(batch.image), Targets(batch.labels, batch.landmarks, batch.visible)
 
 
 class MixedPrecision:

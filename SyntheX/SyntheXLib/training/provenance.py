@@ -13,10 +13,11 @@ import torch
 
 import SyntheXLib
 from SyntheXLib.datasets.format import content_checksum
+from SyntheXLib.datasets.together import XraySource
 from SyntheXLib.networks.heatmaps import heatmap_sigma_px
 from SyntheXLib.networks.model_file import ModelDescription
 from SyntheXLib.training.config import TrainingConfig
-from SyntheXLib.training.data import XraySource, XrayTensors
+from SyntheXLib.training.data import XrayTensors
 
 
 def describe_sources(sources: Sequence[XraySource]) -> dict[str, Any]:
@@ -24,8 +25,8 @@ def describe_sources(sources: Sequence[XraySource]) -> dict[str, Any]:
     return {f"data set {n + 1}": f"{len(source)} images, {content_checksum(source.folder)}" for n, source in enumerate(sources)}
 
 
-def describe_model(config: TrainingConfig, data: XrayTensors, epoch: int, images: int) -> ModelDescription:
-    """Description of the network after `epoch` epochs on `images` images."""
+def describe_model(config: TrainingConfig, data: XrayTensors, epoch: int, images: int, held_out: Sequence[str] = ()) -> ModelDescription:
+    """Description of the network after `epoch` epochs on `images` images, without the specimens `held_out`."""
     task = data.task
     near, far = task.poses.source_to_isocenter_mm
     detector = getattr(data.sources[0], "source_to_detector_mm", None)
@@ -43,6 +44,7 @@ def describe_model(config: TrainingConfig, data: XrayTensors, epoch: int, images
                 for source in data.sources
             ],
             "images": images,
+            "held_out": list(held_out),
             "epoch": epoch,
             "start": "random",
             "config": config.to_dict(),

@@ -6,8 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 
+from SyntheXLib.datasets.together import XraySource, check_sources
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write, disk_errors
 from SyntheXLib.networks.device import choose_device
@@ -23,14 +23,18 @@ from SyntheXLib.networks.heatmaps import heatmap_sigma_px
 from SyntheXLib.networks.losses import TaskLoss
 from SyntheXLib.networks.model_file import build_network, load_weights, save_model
 from SyntheXLib.randomization.batch import XrayBatch
-from SyntheXLib.randomization.regular import RegularRandomization
-from SyntheXLib.training.checkpoints import check_same, forget_run, read_last_checkpoint, write_checkpoint
+from SyntheXLib.training.checkpoints import check_same, read_last_checkpoint, write_checkpoint
 from SyntheXLib.training.config import TrainingConfig
-from SyntheXLib.training.data import EpochSampler, XraySource, XrayTensors, check_sources, derived_seed, make_loader, open_sources, split
+from SyntheXLib.training.data import EpochSampler, XrayTensors, derived_seed, make_loader, open_sources
 from SyntheXLib.training.engines import make_evaluator, make_trainer
+from SyntheXLib.training.inputs import make_randomization
+from SyntheXLib.training.pictures import ValidationPictures
 from SyntheXLib.training.provenance import describe_model, describe_sources
 from SyntheXLib.training.report import ProgressCallback, Reporter
+from SyntheXLib.training.run_folder import forget_run
 from SyntheXLib.training.schedule import make_optimizer, make_scheduler
+from SyntheXLib.training.split import split_named, split_sources
+from SyntheXLib.training.torch_state import torch_settings
 from SyntheXLib.training.validation import ValidationMetrics
 
 
@@ -110,10 +114,12 @@ class TrainingRun:
         self.fingerprint = describe_sources([*sources, *validation])
         if validation:
             self.validation_data = XrayTensors(validation, config.image_size)
-            self.trained_on, self.validated_on = list(range(len(self.data))), list(range(len(self.validation_data)))
+            self.split = split_named(sources, validation)
         else:
             self.validation_data = self.data
-            self.trained_on, self.validated_on = split(len(self.data), config.validation_fraction, config.seed)
+            self.split = split_sources(sources, config.validation_fraction, config.seed)
+        if self.split.held_out:  # a run of another split must not go on with this one
+            self.fingerprint["held out"] = ", ".join(self.split.held_out)
         self.stopped = False
 
     def run(self) -> TrainingResult:
@@ -126,7 +132,7 @@ class TrainingRun:
         if checkpoint is not None:
             check_same(checkpoint["config"], self.config.fixed(), self.folder, "option")
             check_same(checkpoint["data"], self.fingerprint, self.folder, "data")
-        with _torch_settings(self.config.threads, self.device):
+        with torch_settings(self.config.threads, self.device):
             return self._run(checkpoint)
 
     def _run(self, checkpoint: dict[str, Any] | None) -> TrainingResult:
@@ -164,7 +170,8 @@ class TrainingRun:
         self.sampler = EpochSampler(self.trained_on, config.seed)
         self.scheduler = make_scheduler(self.optimizer, config, math.ceil(len(self.trained_on) / config.batch))
         self.generator = torch.Generator(self.device)
-        self.randomization = RegularRandomization() if config.randomization == "regular" else None
+        self.randomization = make_randomization(config)
+        self.pictures = ValidationPictures(self.folder, self.data.task, sigma, config.pictures)
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         load_weights(self.network, checkpoint["network"], self.folder)
@@ -193,6 +200,8 @@ class TrainingRun:
         trainer.state.iteration = len(self.rows) * len(loader)
         trainer.logger.setLevel(logging.CRITICAL)  # errors come as exceptions; no second telling
         reporter = Reporter(self.folder, config.epochs, len(self.trained_on), self.rows, self.progress)
+        if self.split.sentence:
+            reporter.say(self.split.sentence)
 
         @trainer.on(Events.EPOCH_STARTED)
         def begin(engine: Engine) -> None:
@@ -225,9 +234,11 @@ class TrainingRun:
                 return
             row = self._row(engine.state.epoch, evaluator, reporter)
             score = row.get("validation_score", math.nan)
-            if score > self.best_score:
+            best = score > self.best_score
+            if best:
                 self.best_score = score
                 save_model(self.folder / "best.pt", self.network, self._description(engine.state.epoch))
+            self.pictures.write(engine.state.epoch, best)
             write_checkpoint(self.folder, engine.state.epoch, self._state([*self.rows, row]))
             if not reporter.epoch_done(row) and engine.state.epoch < config.epochs:
                 self._stop(engine)
@@ -236,6 +247,16 @@ class TrainingRun:
             trainer.run()
         finally:
             reporter.close()
+
+    @property
+    def trained_on(self) -> list[int]:
+        """Places of the images that are trained on."""
+        return self.split.trained_on
+
+    @property
+    def validated_on(self) -> list[int]:
+        """Places of those that are validated on."""
+        return self.split.validated_on
 
     def _randomize(self, batch: XrayBatch) -> XrayBatch:
         return self.randomization(batch, self.generator) if self.randomization else batch
@@ -250,12 +271,14 @@ class TrainingRun:
         @evaluator.on(Events.STARTED)
         def begin() -> None:
             self.validation_loss = 0.0
+            self.pictures.begin()
 
         @evaluator.on(Events.ITERATION_COMPLETED)
         def add_loss(engine: Engine) -> None:
             output: Any = engine.state.output
             with torch.no_grad():
                 self.validation_loss += float(self.loss(output["pred"], output["label"])) * len(output["image"]) / len(self.validated_on)
+            self.pictures.add(output["image"], output["pred"], output["label"])
 
         return evaluator
 
@@ -291,7 +314,7 @@ class TrainingRun:
         engine.terminate()
 
     def _description(self, epoch: int) -> Any:
-        return describe_model(self.config, self.data, epoch, len(self.trained_on))
+        return describe_model(self.config, self.data, epoch, len(self.trained_on), self.split.held_out)
 
     def _write_model(self, only_if_missing: bool = False) -> None:
         path = self.folder / "model.pt"
@@ -302,20 +325,3 @@ class TrainingRun:
         model, best = self.folder / "model.pt", self.folder / "best.pt"
         done = len(self.rows) == self.config.epochs
         return TrainingResult(self.folder, model if done else None, best if best.is_file() else None, len(self.rows), self.rows)
-
-
-@contextmanager
-def _torch_settings(threads: int | None, device: torch.device) -> Iterator[None]:
-    """Threads, determinism and generators of torch, put back afterwards."""
-    before = torch.get_num_threads()
-    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    devices = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        try:
-            if threads is not None:
-                torch.set_num_threads(threads)
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-            yield
-        finally:
-            torch.set_num_threads(before)
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn

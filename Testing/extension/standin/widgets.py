@@ -27,6 +27,13 @@ def _of_spin(kind: Any, name: str) -> Any:
     return QtCore.Property(kind, lambda self: get_property(self._spin, name), lambda self, value: set_property(self._spin, name, value))
 
 
+class ctkSettings(QtCore.QSettings):
+    """The application's settings; of this process alone."""
+
+    def __init__(self) -> None:
+        super().__init__("", QtCore.QSettings.Format.IniFormat)
+
+
 class ctkCollapsibleButton(QtWidgets.QWidget):
     """A titled section."""
 
@@ -47,7 +54,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the title bar."""
         painter = QtGui.QPainter(self)
-        painter.fillRect(0, 0, get_property(self, "width"), 22, QtGui.QColor("#d8dde3"))
+        painter.fillRect(0, 0, get_property(self, "width"), 22, QtGui.QColor(128, 140, 150, 60))  # seen on light and on dark
         painter.drawText(8, 16, ("\u25b8 " if self.collapsed else "\u25be ") + self.text)
         painter.end()
 
@@ -85,7 +92,7 @@ class ctkSliderWidget(QtWidgets.QWidget):
 class ctkPathLineEdit(QtWidgets.QWidget):
     """A path with a browse button."""
 
-    Files, Dirs = 1, 2
+    Dirs, Files, Writable = 0x1, 0x2, 0x20
     currentPathChanged = QtCore.Signal(str)
     nameFilters = stored("QStringList", "nameFilters", [])
     filters = stored(int, "filters", 0)
@@ -211,7 +218,7 @@ class qMRMLTableView(QtWidgets.QTableWidget):
                 self.setItem(row, column, QtWidgets.QTableWidgetItem(table.GetValue(row, column).ToString()))
 
 
-CTK: dict[str, type] = {cls.__name__: cls for cls in (ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit)}
+CTK: dict[str, type] = {cls.__name__: cls for cls in (ctkSettings, ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit)}
 QMRML: dict[str, type] = {cls.__name__: cls for cls in (qMRMLWidget, qMRMLNodeComboBox, qMRMLTableView)}
 # Classes that no panel here uses, but that Slicer's parameter node wrapper compares with; the loader makes none.
 _UNUSED_CTK = (
@@ -265,6 +272,9 @@ class UiLoader(QtUiTools.QUiLoader):
             unknown = [name for name in names if not name.startswith(("_", "Slicer"))]  # "_": Qt's own
             if unknown:
                 raise RuntimeError(f"{type(obj).__name__} has no property {unknown}")
+        for obj in objects.values():
+            if isinstance(obj, ctkCollapsibleButton) and obj.collapsed:  # said before it had children
+                obj._on_collapsed()
         for sender, signal, receiver, slot in connections:
             objects[sender].connect(signal, getattr(objects[receiver], slot.partition("(")[0]))
         receivers = {receiver for _, signal, receiver, _ in connections if signal.startswith("mrmlSceneChanged")}

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,9 @@ def base_python() -> Path:
         When there is none.
     """
     own = Path(sys.executable)
-    if _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1] and "slicer" not in own.name.lower():  # Slicer's makes no environments
+    # Slicer's makes no environments; it is called PythonSlicer, or python-real where that started it.
+    slicers = "slicer" in own.name.lower() or "SLICER_HOME" in os.environ
+    if _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1] and not slicers:
         return own
     for minor in range(_PYTHONS[1][1], _PYTHONS[0][1] - 1, -1):
         found = shutil.which(f"python3.{minor}")
@@ -206,8 +209,17 @@ def install(say: Callable[[str], None] = print) -> None:
             raise
         finally:
             for leftover in (part, old):
-                shutil.rmtree(leftover, ignore_errors=True)
+                _remove(leftover)
     forget_test(_python_in(folder))
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, into which a process that is being killed may still put its last file."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def _python_in(folder: Path) -> Path:

@@ -1,0 +1,83 @@
+"""The part of the panel that loads a data set to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from SyntheXHomeLib.panels import enable
+from SyntheXHomeLib.subject_hierarchy import remove_nodes
+from SyntheXLib.datasets.format import HEADER_FILE
+from SyntheXLib.errors import SyntheXError
+from SyntheXSimulateLib.logic import SyntheXSimulateLogic
+
+
+class BrowsePanel:
+    """Shows the first images of the data set in the folder that is named.
+
+    Parameters
+    ----------
+    ui
+        The panel's widgets.
+    logic
+        Of the module.
+    made
+        Called with the kind of a result (see `results.NODES`) when there is one.
+    """
+
+    def __init__(self, ui: Any, logic: SyntheXSimulateLogic, made: Callable[[str], None]) -> None:
+        self._ui, self._logic, self._made = ui, logic, made
+        self._parameters: Any = None
+        self._known: tuple[Any, ...] = ()  # folder, time of its header, limit: of what was said
+        self._said = ("", "")
+        ui.browseButton.connect("clicked(bool)", self._onBrowse)
+
+    def bind(self, parameters: Any) -> None:
+        """Keep what is made in these parameters from now on."""
+        self._parameters = parameters
+
+    def unbind(self) -> None:
+        """Forget the parameters."""
+        self._parameters = None
+
+    def updateState(self, running: bool) -> None:
+        """Enable the button, or say why not; `running`: a data set is being made."""
+        lacks, memory = self._state()
+        lacks = _("Wait until the data set is made.") if running and not lacks else lacks
+        enable(self._ui.browseButton, _("Load images, masks and landmarks as sequences, to be browsed together"), lacks)
+        self._ui.browseLabel.text = memory
+        self._ui.browseLabel.visible = bool(memory)
+
+    def _state(self) -> tuple[str, str]:
+        """What is in the way, and what it would take."""
+        text = self._ui.generateFolder.currentPath
+        header = Path(text).expanduser() / HEADER_FILE
+        if not text or not header.is_file():
+            return (_("Name the folder of a data set first.") if not text else _("There is no data set in the folder.")), ""
+        known = header, header.stat().st_mtime_ns, self._parameters.browseLimit
+        if known != self._known:
+            self._known = known
+            try:
+                shown, count, size = self._logic.browseSize(header.parent, self._parameters.browseLimit)
+                sentence = _("{shown} of {count} images take {size:.0f} MB of memory.")
+                self._said = "", sentence.format(shown=shown, count=count, size=max(1, size / 1e6))
+            except SyntheXError as error:
+                self._said = str(error), ""
+        return self._said
+
+    def _onBrowse(self) -> None:
+        with slicer.util.tryWithErrorDisplay(_("The data set could not be loaded."), waitCursor=True):
+            folder = Path(self._ui.generateFolder.currentPath).expanduser()
+            browsed = self._logic.browse(folder, self._parameters.browseLimit)
+            remove_nodes(list(self._parameters.browsed))
+            self._parameters.browsed = browsed.nodes
+            image, masks, _points = browsed.proxies
+            slicer.util.setSliceViewerLayers(background=image, label=masks, labelOpacity=0.4, fit=True)
+            if hasattr(slicer.modules.sequences, "toolBar"):  # not without a window
+                slicer.modules.sequences.toolBar().setActiveBrowserNode(browsed.browser)
+            self._made("browse")
+            self._ui.generateLabel.text = _("Browse {name} in the toolbar of sequences.").format(name=folder.name)

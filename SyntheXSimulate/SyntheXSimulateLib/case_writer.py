@@ -1,0 +1,96 @@
+"""The nodes of a case as files that the library and ``synthex`` take."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+
+from SyntheXHomeLib.nodes import ijkToWorld, labelNames, pointsInWorld
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.scene.case_files import CaseFiles, itk_image
+from SyntheXLib.scene.landmarks import write_markups
+from SyntheXLib.tasks.task import Task
+from SyntheXSimulateLib.structures import isSegmentation, matchStructures, rasterized
+
+
+@dataclass(frozen=True)
+class CaseNodes:
+    """The nodes of a case: see `SyntheXSimulateLogic.specimen`."""
+
+    volume: Any
+    labels: Any
+    markups: Any | None = None
+
+
+def writeCase(nodes: CaseNodes, folder: Path, task: Task) -> CaseFiles:
+    """Write CT, labels and landmarks of a case, in world coordinates: parent transforms are applied.
+
+    Parameters
+    ----------
+    nodes
+        The case.
+    folder
+        Where; it is made. The same nodes always give the same bytes, so that a data set knows its case again by checksum.
+    task
+        Whose structures are taken from a segmentation, and whose landmarks.
+
+    Raises
+    ------
+    SyntheXError
+        When segments overlap, which a label map cannot hold, a transform is not linear, or a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # The command calls a case by the name of its file.
+    name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in nodes.volume.GetName()) or "case"
+    ct_file, label_file = folder / f"{name}.nrrd", folder / "labels.nrrd"
+    files = CaseFiles(ct_file, label_file)
+    landmarks = label_names = None
+    labels, names = _labels(nodes, task)
+    _write(itk_image(slicer.util.arrayFromVolume(nodes.volume), ijkToWorld(nodes.volume)), ct_file, nodes.volume)
+    _write(labels, label_file, nodes.labels)
+    if names:
+        label_names = folder / "label_names.csv"
+        with label_names.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("LabelValue", "Name"), *names.items()])
+    if nodes.markups is not None:
+        landmarks = folder / "landmarks.mrk.json"
+        points = pointsInWorld(nodes.markups)
+        write_markups(landmarks, {key: point for key, point in points.items() if key in task.landmark_names})
+    return CaseFiles(files.ct, files.labels, landmarks, label_names)
+
+
+def _write(image: sitk.Image, path: Path, node: Any) -> None:
+    try:
+        sitk.WriteImage(image, str(path))
+    except RuntimeError as error:
+        raise SyntheXError(f"Volume '{node.GetName()}' cannot be written to {path}: {str(error).strip().splitlines()[-1]}.") from error
+
+
+def _labels(nodes: CaseNodes, task: Task) -> tuple[sitk.Image, dict[int, str] | None]:
+    """Label map of a case, and what its numbers mean; None for TotalSegmentator's."""
+    if isSegmentation(nodes.labels):
+        labels, names = _labelsOfSegments(nodes.labels, nodes.volume, task)
+        return itk_image(labels, ijkToWorld(nodes.volume)), names
+    return itk_image(slicer.util.arrayFromVolume(nodes.labels), ijkToWorld(nodes.labels)), labelNames(nodes.labels)
+
+
+def _labelsOfSegments(segmentationNode: Any, volumeNode: Any, task: Task) -> tuple[np.ndarray, dict[int, str]]:
+    """(K, J, I) uint16 with a number of its own for each segment, and the structure of each."""
+    parts = [(key, match.name) for match in matchStructures(segmentationNode, task) for key in match.keys]
+    labels = np.zeros(slicer.util.arrayFromVolume(volumeNode).shape, np.uint16)
+    with rasterized(segmentationNode, [key for key, _ in parts], volumeNode) as exported:
+        for number, (key, _name) in enumerate(parts, 1):
+            mask = exported(key)
+            if (labels[mask] > 0).any():
+                raise SyntheXError(
+                    f"Segment '{segmentationNode.GetSegmentation().GetSegment(key).GetName()}' of '{segmentationNode.GetName()}' overlaps "
+                    "another: a data set is made from a label map, which needs segments that do not overlap."
+                )
+            labels[mask] = number
+    return labels, {number: name for number, (_, name) in enumerate(parts, 1)}

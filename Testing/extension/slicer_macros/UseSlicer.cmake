@@ -1,0 +1,10 @@
+# The part of Slicer's UseSlicer.cmake that a Python-only extension meets; every file included is Slicer's or CTK's.
+include(ctkFunctionExtractOptimizedLibrary)
+include(ctkMacroCompilePythonScript)
+include(SlicerMacroBuildScriptedModule)
+include(SlicerMacroConfigureGenericPythonModuleTests)
+if(BUILD_TESTING)
+  enable_testing()
+endif()
+include(ExternalData)
+include(SlicerMacroPythonTesting)
