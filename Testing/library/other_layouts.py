@@ -91,7 +91,7 @@ def write_synthex_folder(folder: Path, kind: str, count: int = 3, side: int = 48
 class DeepFluoro:
     """A small file of the full-resolution layout: a detector of 300 px, two specimens, landmarks projected by the printed formula.
 
-    The CT's labels are boxes. Every projection's grey value falls along the columns; its label map is 1 left and 2 right of the middle
+    The CT's labels are boxes, side by side from left (1) to right. Every projection's grey value falls along the columns; its label map is 1 left and 2 right of the middle
     column, 7 in the first 60 rows.
     """
 
@@ -149,7 +149,7 @@ class DeepFluoro:
     def _write_specimen(self, group: h5py.Group, number: int) -> None:
         labels = np.zeros((20, 24, 30), np.uint8)
         for label in range(1, 8):
-            labels[2:18, 3:20, 4 * label - 3 : 4 * label - 1] = label
+            labels[2:18, 3:20, 31 - 4 * label : 33 - 4 * label] = label
         for place, values in (("vol", np.where(labels > 0, 700, -1000).astype(np.float32)), ("vol-seg/image", labels)):
             group[f"{place}/pixels"] = values
             group[f"{place}/spacing"] = np.array([[2.0], [3.0], [4.0]], np.float32)

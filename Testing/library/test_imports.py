@@ -192,9 +192,9 @@ def test_deepfluoro_cases_are_files_of_ours(fluoro: DeepFluoro, real: XrayDatase
         assert specimen.structures == HIP.structure_names
         for name, position in fluoro.landmarks(number).items():
             assert np.allclose(specimen.landmarks[name], position * [-1, -1, 1], atol=1e-3)
-        # Left hemipelvis: columns 1 and 2, so L is -30 + 2 * 1.5; R is its negative.
-        assert np.allclose(specimen.structure_centroid(("left_hemipelvis",)), [27, -(-36 + 3 * 11), -40 + 4 * 9.5])
-        assert specimen.hu[10, 10, 1] == 700 and specimen.hu[0, 0, 0] == -1000
+        # Left hemipelvis: columns 27 and 28, so L is -30 + 2 * 27.5; R is its negative.
+        assert np.allclose(specimen.structure_centroid(("left_hemipelvis",)), [-25, -(-36 + 3 * 11), -40 + 4 * 9.5])
+        assert specimen.hu[10, 10, 28] == 700 and specimen.hu[0, 0, 0] == -1000
         poses = json.loads((folder / "poses.json").read_text(encoding="utf-8"))
         assert [pose["name"] for pose in poses] == [f"{folder.name}/000", f"{folder.name}/001"]
         for view, pose in enumerate(poses):
@@ -209,6 +209,26 @@ def test_deepfluoro_cases_are_files_of_ours(fluoro: DeepFluoro, real: XrayDatase
             assert task_camera(HIP.c_arm, np.array(pose["world_to_camera"])).shape == (360, 360)
 
 
+def test_matched_views_show_what_the_real_ones_show(fluoro: DeepFluoro, real: XrayDataset, tmp_path: Path) -> None:
+    """Cases and poses go through ``synthex simulate --matched``; landmarks of the pelvis meet those of the real images on the detector."""
+    write_cases(fluoro.path, tmp_path / "cases", HIP)
+    command = ["simulate", "--cases", str(tmp_path / "cases" / "cases.csv"), "--matched", str(tmp_path / "cases" / "poses.json")]
+    assert main([*command, "--level", "naive", "--image-size", "64", "--workers", "1", "--out", str(tmp_path / "twin")]) == 0
+    twin = XrayDataset(tmp_path / "twin" / "naive")
+    assert len(twin) == len(real) == 4
+    for index in range(4):
+        ours, theirs = twin[index], real[index]
+        for key in ("specimen", "view"):
+            assert ours.parameters[key] == theirs.parameters[key]
+        on_detector = [
+            (sample.landmarks - sample.intrinsics[:2, 2]) * dataset.pixel_spacing_mm for sample, dataset in ((ours, twin), (theirs, real))
+        ]
+        assert np.allclose(on_detector[0][1:], on_detector[1][1:], atol=5e-3)
+        # Numbers 1 and 2 of the file are the left and the right hip bone: the left one lies further to the right of the picture.
+        left, right = (np.nonzero(ours.mask >> bit & 1)[1].mean() for bit in (0, 1))
+        assert left > right + 2
+
+
 def test_the_command_writes_data_set_and_cases(fluoro: DeepFluoro, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["dataset", "import", "--layout", "deepfluoro", str(fluoro.path), "--out", str(tmp_path / "real")]
     assert main([*command, "--image-size", "64", "--specimen", "18-0725", "--cases", str(tmp_path / "cases")]) == 0
@@ -216,6 +236,7 @@ def test_the_command_writes_data_set_and_cases(fluoro: DeepFluoro, tmp_path: Pat
     for action in (["check"], ["info"], ["show", "--out", str(tmp_path)]):
         assert main(["dataset", action[0], str(tmp_path / "real"), *action[1:]]) == 0
     assert (tmp_path / "images.png").is_file() and (tmp_path / "poses.png").is_file()
+    assert (tmp_path / "cases" / "cases.csv").read_text(encoding="utf-8").splitlines()[0] == "name,ct,labels,landmarks,label_names"
     assert main([*command, "--masks", "bits"]) == 2
     assert "--masks does not go with --layout deepfluoro" in capsys.readouterr().err
 

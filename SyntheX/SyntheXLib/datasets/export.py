@@ -94,11 +94,8 @@ def export_nifti(dataset: XrayDataset, folder: Path, progress: Progress | None =
         for kind, array in (("image", sample.image), ("mask", sample.mask)):
             image = sitk.GetImageFromArray(array[None])
             image.SetSpacing((spacing, spacing, 1.0))
-            # Two suffixes: a temporary name beside it keeps the last one alone, by which the format is told.
             with atomic_write(folder / f"{sample.index:06d}_{kind}.nii.gz") as temporary:
-                whole = temporary.with_suffix(".nii.gz")
-                sitk.WriteImage(image, str(whole))
-                whole.replace(temporary)
+                sitk.WriteImage(image, str(temporary))
         known = dict(zip(dataset.task.landmark_names, zip(_points(sample), sample.visible.tolist(), strict=True), strict=True))
         content = {
             "landmarks": {name: {"pixel": point, "visible": visible} for name, (point, visible) in known.items()},

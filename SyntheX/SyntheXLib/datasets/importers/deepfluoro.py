@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from SyntheXLib.scene.landmarks import write_markups
 from SyntheXLib.tasks.task import Task
 
 IMAGING_SYSTEM = "Siemens Cios Fusion"
+# Field of a case (columns of a case list) and its file.
+_CASE_FILES = {"ct": "ct.nii.gz", "labels": "labels.nii.gz", "landmarks": "landmarks.mrk.json", "label_names": "label_names.csv"}
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,12 @@ def open_deepfluoro(path: Path, task: Task, *, specimens: Sequence[str] = (), im
 
 
 def write_cases(path: Path, folder: Path, task: Task, specimens: Sequence[str] = (), progress: Progress | None = None) -> list[Path]:
-    """Write each specimen as a case for ``synthex simulate --ct ... --labels ... --landmarks ... --matched``.
+    """Write the specimens as cases for ``synthex simulate --cases FOLDER/cases.csv --matched FOLDER/poses.json``.
 
-    A folder for each specimen: ``ct.nii.gz``, ``labels.nii.gz`` with ``label_names.csv``, ``landmarks.mrk.json``, and ``poses.json``, a
-    list of views as in the data set: ``name``, ``world_to_camera`` (4 x 4, RAS, mm; determinant -1 as the pictures are seen from the
-    detector's side) and ``structures``, the (4 x 4) motions of the femurs in that world where they are known.
+    A folder for each specimen: ``ct.nii.gz``, ``labels.nii.gz`` with ``label_names.csv``, ``landmarks.mrk.json``, and its own
+    ``poses.json``, a list of views as in the data set: ``name`` (the data set's ``view``), ``world_to_camera`` (4 x 4, RAS, mm; determinant
+    -1 as the pictures are seen from the detector's side) and ``structures``, the (4 x 4) motions of the femurs in that world where they are
+    known. Beside the folders the table of all and the views of all, each with its ``specimen``.
 
     Returns
     -------
@@ -108,31 +111,34 @@ def write_cases(path: Path, folder: Path, task: Task, specimens: Sequence[str] =
     SyntheXError
         As `open_deepfluoro`, or when the disk is full.
     """
-    written = []
     with open_hdf5(path) as file:
         detector = stored.read_detector(file)
         chosen = chosen_specimens(stored.specimen_names(file), specimens, str(path))
+        views: list[dict[str, Any]] = []
         for number, name in enumerate(chosen, 1):
-            specimen, case = file[name], folder / name
-            names = stored.label_names(specimen)
-            ct = stored.read_volume(group(specimen, "vol"))
-            labels = stored.read_volume(group(group(specimen, "vol-seg"), "image"))
-            hu = np.rint(ct.values).clip(-(2**15), 2**15 - 1).astype(np.int16)
-            _write_nifti(case / "ct.nii.gz", hu, ct.ijk_to_ras)
-            _write_nifti(case / "labels.nii.gz", labels.values.astype(np.uint8), labels.ijk_to_ras)
-            with atomic_write(case / "label_names.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as table:
-                csv.writer(table, lineterminator="\n").writerows(_task_names(names, task).items())
-            write_markups(case / "landmarks.mrk.json", stored.read_landmarks(specimen), name=name)
-            views = [
+            _write_case(file[name], name, folder / name, task)
+            own = [
                 _pose(f"{name}/{view}", stored.read_view(projection, detector), task)
-                for view, projection in group(specimen, "projections").items()
+                for view, projection in group(file[name], "projections").items()
             ]
-            with atomic_write(case / "poses.json") as temporary:
-                temporary.write_text(json.dumps(views, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            written.append(case)
+            _write_json(folder / name / "poses.json", own)
+            views += [{**view, "specimen": name} for view in own]
             if progress is not None:
                 progress(number, len(chosen))
-    return written
+    _write_json(folder / "poses.json", views)
+    rows = [(name, *(f"{name}/{file}" for file in _CASE_FILES.values())) for name in chosen]
+    _write_table(folder / "cases.csv", [("name", *_CASE_FILES), *rows])
+    return [folder / name for name in chosen]
+
+
+def _write_case(specimen: Any, name: str, folder: Path, task: Task) -> None:
+    ct = stored.read_volume(group(specimen, "vol"))
+    labels = stored.read_volume(group(group(specimen, "vol-seg"), "image"))
+    hu = np.rint(ct.values).clip(-(2**15), 2**15 - 1).astype(np.int16)
+    _write_nifti(folder / _CASE_FILES["ct"], hu, ct.ijk_to_ras)
+    _write_nifti(folder / _CASE_FILES["labels"], labels.values.astype(np.uint8), labels.ijk_to_ras)
+    _write_table(folder / _CASE_FILES["label_names"], _task_names(stored.label_names(specimen), task).items())
+    write_markups(folder / _CASE_FILES["landmarks"], stored.read_landmarks(specimen), name=name)
 
 
 def _imported(
@@ -208,8 +214,15 @@ def _pose(name: str, view: stored.View, task: Task) -> dict[str, Any]:
 
 
 def _write_nifti(path: Path, values: np.ndarray, ijk_to_ras: np.ndarray) -> None:
-    # Two suffixes: a temporary name beside it keeps the last one alone, by which the format is told.
     with atomic_write(path) as temporary:
-        whole = temporary.with_suffix(".nii.gz")
-        sitk.WriteImage(itk_image(values, ijk_to_ras), str(whole), useCompression=True)
-        whole.replace(temporary)
+        sitk.WriteImage(itk_image(values, ijk_to_ras), str(temporary), useCompression=True)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _write_table(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
