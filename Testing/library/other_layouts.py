@@ -91,7 +91,7 @@ def write_synthex_folder(folder: Path, kind: str, count: int = 3, side: int = 48
 class DeepFluoro:
     """A small file of the full-resolution layout: a detector of 300 px, two specimens, landmarks projected by the printed formula.
 
-    The CT's labels are boxes, side by side from left (1) to right. Every projection's grey value falls along the columns; its label map is 1
+    Labels of the CT are boxes, side by side from left (1) to right. Each projection's grey value falls along the columns; its labels are 1
     left and 2 right of the middle column, 7 in the first 60 rows.
     """
 
