@@ -19,6 +19,7 @@ from SyntheXLib.scene.case_files import CaseFiles
 from SyntheXLib.scene.drawn_tools import check_tools
 from SyntheXLib.scene.given_views import GivenView
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.shared_arrays import ArrayFolder
 from SyntheXLib.simulation.patients import Patients
 from SyntheXLib.simulation.specimen_store import SpecimenStore
 from SyntheXLib.simulation.view import ViewSettings, make_view
@@ -154,7 +155,7 @@ class ShardMaker:
     def __init__(self, job: ShardJob, threads: int | None = None, store: SpecimenStore | None = None) -> None:
         self.job = job
         self._store = store or SpecimenStore()
-        self._renderers: dict[int, Any] = {}
+        self._renderers: dict[int, tuple[ArrayFolder | None, Any]] = {}
         self._patients = Patients(job.task, job.cases, job.seed, self._store, job.case_of)
         self._casters: dict[int, MaterialCaster] = {}
         self._threads = threads
@@ -222,11 +223,10 @@ class ShardMaker:
     def _view(self, index: int) -> dict[str, Any]:
         job, number = self.job, self._patients.case_of(index)
         patient = self._patients.of_image(index)
-        if number not in self._renderers:
-            # A renderer keeps its prepared volume, so each case has its own. Other processes have other patients of it at the same time.
-            share = None if self._patients.many else self._store.share(number)
-            self._renderers[number] = make_renderer(job.renderer, threads=self._threads, share=share)
-        renderer, caster = self._renderers[number], self._caster(number)
+        if number not in self._renderers or self._renderers[number][0] != patient.share:
+            # A renderer keeps its prepared volume, so each case has its own; one whose volume lies in files has them for one patient.
+            self._renderers[number] = (patient.share, make_renderer(job.renderer, threads=self._threads, share=patient.share))
+        renderer, caster = self._renderers[number][1], self._caster(number)
         given = job.views[index] if job.views else None
         view = make_view(patient.specimen, patient.isocenter, job.task, job.settings, renderer, job.seed, index, caster, given)
         view[PARAMETERS].update(patient.record)

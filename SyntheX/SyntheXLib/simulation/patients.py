@@ -13,6 +13,7 @@ from SyntheXLib.scene.case_files import CaseFiles, load_specimen
 from SyntheXLib.scene.lesions import add_lesions, has_lesions
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.scene.specimen_variation import vary_specimen
+from SyntheXLib.shared_arrays import ArrayFolder
 from SyntheXLib.simulation.specimen_store import SpecimenStore
 from SyntheXLib.tasks.task import Task
 
@@ -32,11 +33,14 @@ class Patient:
         (3,) RAS, mm.
     record
         What was drawn to make it of its case, for JSON; empty for the case as it is.
+    share
+        Where its renderer's arrays go; None keeps them in this process.
     """
 
     specimen: Specimen
     isocenter: np.ndarray
     record: dict[str, Any]
+    share: ArrayFolder | None
 
 
 class Patients:
@@ -109,7 +113,8 @@ class Patients:
         if variant >= 0:
             specimen, drawn = vary_specimen(specimen, self.task, self._rng(_VARIANTS, case, variant))
             record["variant"] = {"number": variant, **drawn}
-        return Patient(specimen, specimen.structure_centroid(self.task.poses.isocenter), record)
+        specimen, share = self._store.keep(case, specimen) if record else (specimen, self._store.share(case))
+        return Patient(specimen, specimen.structure_centroid(self.task.poses.isocenter), record, share)
 
     def _rng(self, stream: int, case: int, number: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(stream, case, number)))
