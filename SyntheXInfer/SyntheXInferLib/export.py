@@ -100,14 +100,10 @@ def _writeNifti(folder: Path, name: str, volume: Any, frame: int, prediction: Pr
         parts = {f"{name}_{one.name}.nii.gz": masks[one.bit].astype(np.uint8) for one in task.structures}
     for file, labels in parts.items():
         with atomic_write(folder / file) as temporary:
-            whole = temporary.with_suffix(".nii.gz")  # ITK goes by the whole ending
             try:
-                sitk.WriteImage(itk_image(labels[None], matrix), str(whole))
-                whole.replace(temporary)
+                sitk.WriteImage(itk_image(labels[None], matrix), str(temporary))
             except RuntimeError as error:
                 raise SyntheXError(f"Masks cannot be written to {folder / file}: {str(error).strip().splitlines()[-1]}.") from error
-            finally:
-                whole.unlink(missing_ok=True)
     return [folder / file for file in parts]
 
 

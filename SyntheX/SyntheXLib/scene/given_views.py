@@ -20,7 +20,7 @@ class GivenView:
     Attributes
     ----------
     world_to_camera
-        (4, 4) rows, world (RAS, mm) to camera (mm).
+        (4, 4) rows, world (RAS, mm) to camera (mm); of determinant -1 where the picture is as seen from the detector's side.
     specimen
         Name of the specimen; empty where there is one alone.
     name
@@ -50,7 +50,7 @@ def read_views(path: Path | str) -> tuple[GivenView, ...]:
     Raises
     ------
     SyntheXError
-        When the file cannot be read, holds no view, or a matrix is not rigid (rotation and shift; a mirror or a scale is none).
+        When the file cannot be read, holds no view, or a matrix scales or shears.
     """
     path = Path(path)
     try:
@@ -73,10 +73,6 @@ def _view(entry: Any, where: str) -> GivenView:
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise SyntheXError(f"{where}: 'world_to_camera' must be four rows of four numbers, found {entry['world_to_camera']!r:.80}.")
     rotation = matrix[:3, :3]
-    if (
-        not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
-        or np.linalg.det(rotation) < 0
-        or not np.allclose(matrix[3], [0, 0, 0, 1])
-    ):
-        raise SyntheXError(f"{where}: 'world_to_camera' must be a rotation and a shift, found a matrix that scales, shears or mirrors.")
+    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or not np.allclose(matrix[3], [0, 0, 0, 1]):
+        raise SyntheXError(f"{where}: 'world_to_camera' must be a rotation and a shift, found a matrix that scales or shears.")
     return GivenView(tuple(tuple(map(float, row)) for row in matrix), str(entry.get("specimen", "")), str(entry.get("name", "")))
