@@ -104,7 +104,7 @@ def main() -> None:
 
 def _tile(batch: XrayBatch, task: object) -> np.ndarray:
     low, high = np.percentile(batch.image.numpy(), (2, 99.8))  # a network sees its input scaled, too
-    gray = ((batch.image[0, 0].numpy() - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
+    gray = ((batch.image[0, 0].numpy() - low) / max(high - low, 1e-6) * 255).clip(0, 255).astype(np.uint8)
     points = np.where(batch.visible[0, :, None].numpy(), batch.landmarks[0].numpy(), np.nan)
     return compose(gray, task, Layers(batch.labels[0].numpy().astype(bool), points), SIDE)  # type: ignore[arg-type]
 
