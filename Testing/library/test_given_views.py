@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 
 from SyntheXLib.cli import main
+from SyntheXLib.datasets.format import read_header
 from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.scene.case_files import CaseFiles
+from SyntheXLib.scene.c_arm import task_camera
+from SyntheXLib.scene.case_files import CaseFiles, load_specimen
 from SyntheXLib.scene.case_list import read_case_list
 from SyntheXLib.scene.given_views import read_views
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.simulation.job import ShardJob
+from SyntheXLib.simulation.local import run_local
 from SyntheXLib.simulation.view import ViewSettings
+from SyntheXLib.tasks.labels import structure_masks
 from SyntheXLib.tasks.task import load_task
 
 HIP = load_task("hip")
@@ -120,3 +124,34 @@ def test_bad_tables_are_told(hip_phantom: CaseFiles, text: str, expected: str) -
     table.write_text(text, encoding="utf-8")
     with pytest.raises(SyntheXError, match=expected.replace("(did", r"\(did").replace("?)", r"\?\)")):
         read_case_list(table)
+
+
+def test_a_structure_of_a_view_stands_where_the_view_says(hip_phantom: CaseFiles, tmp_path: Path) -> None:
+    motion = np.eye(4)
+    motion[:3, 3] = [-20.0, 0.0, 15.0]  # the left femur goes inwards and up
+    moved = {**VIEWS[0], "structures": {"left_femur": motion.tolist()}}
+    views = read_views(written(tmp_path, [VIEWS[0], moved]))
+    job = ShardJob(tmp_path / "data", HIP, (hip_phantom,), ViewSettings("naive", image_size=96), seed=0, count=2, views=views)
+    run_local(job, workers=1)
+    dataset = XrayDataset(tmp_path / "data")
+    before, after = dataset[0], dataset[1]
+    names = list(HIP.landmark_names)
+    for name in ("FH-r", "ASIS-l"):
+        assert np.array_equal(before.landmarks[names.index(name)], after.landmarks[names.index(name)])
+    point = load_specimen(hip_phantom, HIP).landmarks["FH-l"]
+    camera = task_camera(HIP.c_arm, views[0].matrix, 96)
+    assert np.allclose(after.landmarks[names.index("FH-l")], camera.project((point + motion[:3, 3])[None])[0][0], atol=1e-3)
+    masks = [structure_masks(sample.mask, len(HIP.structures)) for sample in (before, after)]
+    femur = HIP.structure_names.index("left_femur")
+    for number in range(len(HIP.structures)):
+        assert np.array_equal(masks[0][number], masks[1][number]) == (number != femur)
+    rows, columns = (np.array([axis.mean() for axis in np.nonzero(mask[femur])]) for mask in masks)
+    assert rows[0] > columns[0]  # up, by 15 mm of the world
+    assert read_header(tmp_path / "data").configuration["views"][1]["structures"]["left_femur"] == motion.tolist()
+    with pytest.raises(SyntheXError, match="need --renderer own"):
+        replace(job, renderer="deepdrr", settings=replace(job.settings, level="realistic"))
+
+
+def test_a_bad_motion_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SyntheXError, match=r"'structures.left_femur' must be four rows"):
+        read_views(written(tmp_path, {**VIEWS[0], "structures": {"left_femur": [1, 2]}}))

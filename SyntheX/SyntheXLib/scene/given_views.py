@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.scene.moved_structures import move_structure
+from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.tasks.task import Task
+
+Rows = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,15 @@ class GivenView:
         Name of the specimen; empty where there is one alone.
     name
         For people, as the file name of the real image.
+    structures
+        Structures that stand elsewhere than in the CT, as the femurs of a patient who was scanned in another posture, each with the (4, 4)
+        rows of where its points go in the world (RAS, mm).
     """
 
-    world_to_camera: tuple[tuple[float, ...], ...]
+    world_to_camera: Rows
     specimen: str = ""
     name: str = ""
+    structures: tuple[tuple[str, Rows], ...] = ()
 
     @property
     def matrix(self) -> np.ndarray:
@@ -38,14 +47,33 @@ class GivenView:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"name": self.name, "specimen": self.specimen, "world_to_camera": [list(row) for row in self.world_to_camera]}
+        moved = {name: [list(row) for row in motion] for name, motion in self.structures}
+        return {
+            "name": self.name,
+            "specimen": self.specimen,
+            "world_to_camera": [list(row) for row in self.world_to_camera],
+            **({"structures": moved} if moved else {}),
+        }
+
+    def patient(self, specimen: Specimen, task: Task) -> Specimen:
+        """The specimen as it lies in this view: its structures moved, and with each the landmarks that the task puts on it.
+
+        Raises
+        ------
+        SyntheXError
+            When a structure is unknown or empty.
+        """
+        for name, motion in self.structures:
+            landmarks = [mark.name for mark in task.landmarks if name in mark.structures and mark.name in specimen.landmarks]
+            specimen = move_structure(specimen, name, np.array(motion), landmarks)
+        return specimen
 
 
 def read_views(path: Path | str) -> tuple[GivenView, ...]:
     """Read views from JSON: a list of objects, or an object with such a list as ``views``, or one view alone.
 
-    Each has ``world_to_camera`` and, if wanted, ``specimen`` and ``name``; other keys are left alone, so that a view that SyntheX Simulate
-    exports and a pose that ``synthex register`` writes serve as they are.
+    Each has ``world_to_camera`` and, if wanted, ``specimen``, ``name`` and ``structures`` (name to matrix). Other keys are left alone, so that
+    a view that SyntheX Simulate exports and a pose that ``synthex register`` writes serve as they are.
 
     Raises
     ------
@@ -66,13 +94,26 @@ def read_views(path: Path | str) -> tuple[GivenView, ...]:
 def _view(entry: Any, where: str) -> GivenView:
     if not isinstance(entry, Mapping) or "world_to_camera" not in entry:
         raise SyntheXError(f"{where}: expected an object with 'world_to_camera', found none.")
+    structures = entry.get("structures", {})
+    if not isinstance(structures, Mapping):
+        raise SyntheXError(f"{where}: 'structures' must be an object of names and matrices, found {structures!r:.80}.")
+    return GivenView(
+        _rigid(entry["world_to_camera"], "world_to_camera", where),
+        str(entry.get("specimen", "")),
+        str(entry.get("name", "")),
+        tuple((str(name), _rigid(motion, f"structures.{name}", where)) for name, motion in structures.items()),
+    )
+
+
+def _rigid(value: Any, key: str, where: str) -> Rows:
+    """The rows of a rotation (perhaps with a mirror) and a shift."""
     try:
-        matrix = np.array(entry["world_to_camera"], float)
+        matrix = np.array(value, float)
     except (TypeError, ValueError):
         matrix = np.zeros(0)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-        raise SyntheXError(f"{where}: 'world_to_camera' must be four rows of four numbers, found {entry['world_to_camera']!r:.80}.")
+        raise SyntheXError(f"{where}: '{key}' must be four rows of four numbers, found {value!r:.80}.")
     rotation = matrix[:3, :3]
     if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or not np.allclose(matrix[3], [0, 0, 0, 1]):
-        raise SyntheXError(f"{where}: 'world_to_camera' must be a rotation and a shift, found a matrix that scales or shears.")
-    return GivenView(tuple(tuple(map(float, row)) for row in matrix), str(entry.get("specimen", "")), str(entry.get("name", "")))
+        raise SyntheXError(f"{where}: '{key}' must be a rotation and a shift, found a matrix that scales or shears.")
+    return tuple(tuple(map(float, row)) for row in matrix)

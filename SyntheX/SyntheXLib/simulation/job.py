@@ -81,6 +81,11 @@ class ShardJob:
             raise SyntheXError(f"Expected a given view for each image, found {len(self.views)} views and {self.count} images.")
         if self.task.variation.variants or any(self.task.scene.shear_deg):
             raise SyntheXError("Given views show the patient as it is, found variants or a shear: leave them out.")
+        moved = any(view.structures for view in self.views)
+        if moved and (self.renderer == "deepdrr" or any(case.materials for case in self.cases)):
+            raise SyntheXError(
+                "Views that move structures need --renderer own and materials by HU, found another renderer or material maps."
+            )
         for number in range(self.count):
             self.case_of(number)
 
@@ -228,7 +233,12 @@ class ShardMaker:
             self._renderers[number] = (patient.share, make_renderer(job.renderer, threads=self._threads, share=patient.share))
         renderer, caster = self._renderers[number][1], self._caster(number)
         given = job.views[index] if job.views else None
-        view = make_view(patient.specimen, patient.isocenter, job.task, job.settings, renderer, job.seed, index, caster, given)
+        specimen = patient.specimen
+        if given is not None and given.structures:
+            specimen = given.patient(specimen, job.task)
+            # Of this view alone, so that its volume is no other's.
+            renderer = make_renderer(job.renderer, threads=self._threads)
+        view = make_view(specimen, patient.isocenter, job.task, job.settings, renderer, job.seed, index, caster, given)
         view[PARAMETERS].update(patient.record)
         return view
 
