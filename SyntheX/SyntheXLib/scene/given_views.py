@@ -72,8 +72,8 @@ class GivenView:
 def read_views(path: Path | str) -> tuple[GivenView, ...]:
     """Read views from JSON: a list of objects, or an object with such a list as ``views``, or one view alone.
 
-    Each has ``world_to_camera`` and, if wanted, ``specimen``, ``name`` and ``structures`` (name to matrix). Other keys are left alone, so that
-    a view that SyntheX Simulate exports and a pose that ``synthex register`` writes serve as they are.
+    Each has ``world_to_camera`` and, if wanted, ``specimen``, ``name`` and ``structures`` (name to matrix). Other keys are left alone, so
+    that a view that SyntheX Simulate exports and a pose that ``synthex register`` writes serve as they are.
 
     Raises
     ------
