@@ -71,9 +71,11 @@ def choose(results: ImageResults, each: int = EACH) -> list[tuple[str, int]]:
     return [(kind, int(n)) for kind, part in chosen for n in part]
 
 
-def make_examples(results: ImageResults, predictions: "PredictionFolder", dataset: "XrayDataset", threshold: float) -> list[Example]:
-    """Draw the chosen images."""
-    return [_example(kind, n, results, predictions, dataset, threshold) for kind, n in choose(results)]
+def make_examples(
+    results: ImageResults, predictions: "PredictionFolder", dataset: "XrayDataset", threshold: float, each: int = EACH
+) -> list[Example]:
+    """Draw the chosen images, `each` of a kind."""
+    return [_example(kind, n, results, predictions, dataset, threshold) for kind, n in choose(results, each)]
 
 
 def _example(

@@ -1,0 +1,137 @@
+"""The report's first part: all models in the same tables and figures, laid out as the paper's."""
+
+import html
+from collections.abc import Sequence
+
+from SyntheXLib.evaluation import figures
+from SyntheXLib.evaluation.confusion import CONFUSION_MEASURES
+from SyntheXLib.evaluation.html_parts import pair, panel, plain, remark, swatch, table
+from SyntheXLib.evaluation.model_evaluation import ModelEvaluation
+from SyntheXLib.evaluation.paired import PairedDifference
+from SyntheXLib.evaluation.summary import MEANS, headline_text, number, percent
+from SyntheXLib.tasks.task import Task
+
+_MEASURES = {"error_mm": "landmark error, mm", "dice": "Dice"}
+
+
+def overview(models: Sequence[ModelEvaluation], comparisons: Sequence[PairedDifference], task: Task) -> str:
+    """Models (Table 1), activation curves (Fig. 4), landmarks and structures (Extended Data Tables 1-5), comparison of the models."""
+    mode = models[0].summary.mode
+    parts = [f"<h2>{'Models' if len(models) > 1 else 'Result'}</h2>", panel(f"{MEANS[mode]}", _models(models))]
+    if task.landmarks:
+        parts.append(_curves(models))
+    if comparisons:
+        parts.append(_comparisons(comparisons))
+    if task.landmarks:
+        parts.append(_landmarks(models, task))
+    parts.append(_structures(models, task))
+    if not task.landmarks:
+        parts.append(_confusion(models, task))
+    return "".join(parts)
+
+
+def _models(models: Sequence[ModelEvaluation]) -> str:
+    shown = {
+        "activated_error_mm": (f"error (mm), ncc > {models[0].summary.threshold:g}", 2, 1, -1),
+        "activated_share": ("activated, %", 1, 100, 1),
+        "error_mm": ("error (mm), all", 2, 1, -1),
+        "success_10_mm": ("within 10 mm, %", 1, 100, 1),
+        "dice": ("Dice", 3, 1, 1),
+        "surface_mm": ("surface distance, mm", 2, 1, -1),
+    }
+    keys = [key for key in shown if key in models[0].summary.headline]
+    rows = [[html.escape(m.name), *(headline_text(m.summary.headline[k], *shown[k][1:3]) for k in keys)] for m in models]
+    best = []
+    for column, key in enumerate(keys, 1):
+        values = [(shown[key][3] * v, n) for n, m in enumerate(models) if (v := m.summary.headline[key].value) is not None]
+        if len(models) > 1 and values:
+            best.append((max(values)[1], column))
+    return table(["model", *(shown[key][0] for key in keys)], rows, best=best)
+
+
+def _curves(models: Sequence[ModelEvaluation]) -> str:
+    of = "landmarks" if models[0].summary.mode == "paper-text" else "visible"
+    figure = figures.activation_figure([(m.name, m.summary.curve, m.summary.at_threshold) for m in models], of)
+    header = ["activated", "ncc at least", "landmarks", "mean error, mm"]
+    rows = []
+    for m in models:
+        at = m.summary.at_threshold
+        first = [] if len(models) == 1 else [html.escape(m.name)]
+        rows.append([*first, percent(at.share), f"{at.threshold:g} (given)", str(at.count), number(at.error_mm)])
+        for share, point in m.summary.at_shares.items():
+            told = ["not reached", "–", "–"] if point is None else [number(point.threshold, 3), str(point.count), number(point.error_mm)]
+            rows.append([*first, f"{100 * float(share):g} %", *told])
+    numbers = table(header if len(models) == 1 else ["model", *header], rows)
+    areas = "; ".join(f"{m.name + ': ' if len(models) > 1 else ''}{number(m.summary.curve.area_mm(), 2, ' mm')}" for m in models)
+    roc = "; ".join(
+        f"{m.name + ': ' if len(models) > 1 else ''}{number(m.summary.absent_auc, 3)}" for m in models if m.summary.absent_auc is not None
+    )
+    remarks = remark(f"Area under the curve: {areas}.")
+    if roc:
+        remarks += remark(f"Visible against out of frame by confidence, area under the ROC curve: {roc}.")
+    drawn = panel("Error when only the most confident are kept", figure)
+    readings = panel(
+        "The curve in numbers" if len(models) == 1 else "The curves in numbers", numbers, f'<div class="below">{remarks}</div>'
+    )
+    return "<h2>Activation curve</h2>" + (pair(drawn, readings) if len(models) == 1 else drawn + readings)
+
+
+def _landmarks(models: Sequence[ModelEvaluation], task: Task) -> str:
+    of_structure = {s.name: s.color for s in task.structures}
+    parts = []
+    threshold = models[0].summary.threshold
+    for key, title in (("activated_error_mm", f"activated (ncc > {threshold:g})"), ("error_mm", "all that count")):
+        rows = []
+        for landmark in task.landmarks:
+            mark = swatch(of_structure[landmark.structures[0]]) if landmark.structures else ""
+            cells = [headline_text(m.summary.headline[f"{key}:{landmark.name}"]) for m in models]
+            rows.append([mark + html.escape(landmark.name), *cells])
+        rows.append(["all", *(headline_text(m.summary.headline[key]) for m in models)])
+        header = ["landmark", *(m.name for m in models)] if len(models) > 1 else ["landmark", "error, mm"]
+        parts.append(panel(f"Error in mm on the detector, {title}", table(header, rows, total=True)))
+    return "<h2>Landmarks</h2>" + (pair(*parts) if len(models) == 1 else "".join(parts))
+
+
+def _structures(models: Sequence[ModelEvaluation], task: Task) -> str:
+    rows = []
+    for s in task.structures:
+        cells = [headline_text(m.summary.headline[f"dice:{s.name}"], 3) for m in models]
+        surfaces = [m.summary.surface[s.name] for m in models]
+        cells += [number(one.mean_mm) for one in surfaces] + [number(one.hausdorff95_mm) for one in surfaces]
+        rows.append([swatch(s.color) + html.escape(plain(s.name)), *cells])
+    means = [headline_text(m.summary.headline["dice"], 3) for m in models]
+    rows.append(["all", *means, *(headline_text(m.summary.headline["surface_mm"]) for m in models), *("–" for _ in models)])
+    kinds = ("Dice", "surface distance, mm", "95 % Hausdorff, mm")
+    header = [f"{kind}: {m.name}" if len(models) > 1 else kind for kind in kinds for m in models]
+    return "<h2>Structures</h2>" + panel("Overlap and outlines", table(["structure", *header], rows, total=True))
+
+
+def _confusion(models: Sequence[ModelEvaluation], task: Task) -> str:
+    rows = []
+    for m in models:
+        for s in task.structures:
+            one = m.summary.confusion[s.name]
+            name = html.escape(plain(s.name) if len(models) == 1 else f"{m.name}: {plain(s.name)}")
+            cells = [f"{number(one.mean[key], 3)} ± {number(one.sd[key], 3)}" for key in CONFUSION_MEASURES]
+            rows.append([swatch(s.color) + name, *cells])
+            rows.append(["&emsp;pixels of all images together", *(number(one.pooled[key], 3) for key in CONFUSION_MEASURES)])
+    return panel("Pixels right and wrong (mean ± SD over the images)", table(["structure", *CONFUSION_MEASURES], rows))
+
+
+def _comparisons(comparisons: Sequence[PairedDifference]) -> str:
+    rows = []
+    for one in comparisons:
+        d, digits = one.difference, 3 if one.measure == "dice" else 2
+        interval = "–" if d.low is None or d.high is None else f"[{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
+        sure = d.low is not None and d.high is not None and (d.low > 0 or d.high < 0)
+        value = "–" if d.value is None else f"{d.value:+.{digits}f}"
+        p = "–" if one.p_value is None else f"{one.p_value:.2g}"
+        cells = [_MEASURES[one.measure], value, interval, "yes" if sure else "no", percent(one.second_better, 0), str(one.images), p]
+        rows.append([f"{html.escape(one.second)} − {html.escape(one.first)}", *cells])
+    header = ["models", "measure", "difference", "95 % interval", "beyond chance", "images better", "images", "P (t-test)"]
+    text = (
+        "Differences image by image on what both models give (landmarks: whatever the confidence), mean of the specimens' means; the "
+        "interval resamples specimens and the images in them. P: one-tailed paired t-test over images that the model named first is the "
+        "better one, as in the paper; it takes images of one specimen for independent."
+    )
+    return "<h2>Model against model</h2>" + panel("Paired differences", table(header, rows), f'<div class="below">{remark(text)}</div>')
