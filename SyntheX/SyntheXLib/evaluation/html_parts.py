@@ -1,6 +1,7 @@
 """Pieces of the report's page: tables, panels, coloured marks."""
 
 import html
+import re
 from collections.abc import Sequence
 
 CIRCLE = '<svg viewBox="0 0 14 14"><circle cx="7" cy="7" r="5" fill="none" stroke="currentColor" stroke-width="1.8"/></svg>'
@@ -51,3 +52,8 @@ def swatch(color: tuple[int, int, int]) -> str:
 def plain(name: str) -> str:
     """A key as words."""
     return name.replace("_", " ")
+
+
+def distinct_ids(markup: str, prefix: str) -> str:
+    """Put a prefix before all ids and references to them, so that figures of the same kind may stand in one page."""
+    return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}", markup)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from SyntheXLib.evaluation import figures
 from SyntheXLib.evaluation.bone_mesh import BoneMesh
 from SyntheXLib.evaluation.examples import EACH, make_examples
-from SyntheXLib.evaluation.html_parts import panel, remark
+from SyntheXLib.evaluation.html_parts import distinct_ids, panel, remark
 from SyntheXLib.evaluation.model_evaluation import ModelEvaluation
 from SyntheXLib.evaluation.paired import PairedDifference
 from SyntheXLib.evaluation.report_model import model_part
 from SyntheXLib.evaluation.report_overview import overview
 from SyntheXLib.evaluation.summary import Summary, number, percent
-from SyntheXLib.evaluation.views_figure import views_figure
+from SyntheXLib.evaluation.views_figure import VIEWS_SIZE, views_figure
 from SyntheXLib.files import atomic_write
 from SyntheXLib.inference.outputs import versions
 from SyntheXLib.tasks.task import Task
@@ -59,7 +59,8 @@ def write_report(
     sections = [overview(models, comparisons, task)]
     for model in models:
         examples = make_examples(model.results, model.predictions, dataset, model.summary.threshold, each)
-        sections.append(model_part(model, examples, model.name if len(models) > 1 else ""))
+        part = model_part(model, examples, model.name if len(models) > 1 else "")
+        sections.append(distinct_ids(part, f"m{len(sections)}-"))
     sections += [_geometry(first, mesh, len(models) > 1), _origin(models, dataset), _definitions(task, summary)]
     template = Template(Path(__file__).with_name("report_template.html").read_text(encoding="utf-8"))
     told = [f"{summary.images} images", f"{len(task.structures)} structures", f"{len(task.landmarks)} landmarks"]
@@ -131,8 +132,10 @@ def _geometry(model: ModelEvaluation, mesh: tuple[str, BoneMesh] | None, several
     picture = views_figure(results, mesh)
     if picture is not None:
         told = "about their specimens' mean isocentres" + (f", with the bones of {mesh[0]}" if mesh else "")
-        address = f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
-        image = f'<img class="views" src="{address}" alt="X-ray sources and principal rays in 3D">'
+        width, height = VIEWS_SIZE
+        address = f"data:image/jpeg;base64,{base64.b64encode(picture).decode('ascii')}"
+        image = f'<svg class="views" viewBox="0 0 {width} {height}" role="img" aria-label="X-ray sources and principal rays in 3D">'
+        image += f'<image href="{address}" width="{width}" height="{height}"/></svg>'
         parts.append(panel(f"X-ray sources (dots) and principal rays (lines) {told}", image))
     return "".join(parts)
 

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 
 from SyntheXLib.evaluation import figures
 from SyntheXLib.evaluation.confusion import CONFUSION_MEASURES
+from SyntheXLib.evaluation.estimates import Headline
 from SyntheXLib.evaluation.html_parts import pair, panel, plain, remark, swatch, table
 from SyntheXLib.evaluation.model_evaluation import ModelEvaluation
 from SyntheXLib.evaluation.paired import PairedDifference
 from SyntheXLib.evaluation.summary import MEANS, headline_text, number, percent
 from SyntheXLib.tasks.task import Task
 
+_AREA = "Area under the curve, mm"
+_ABSENT = "Visible against out of frame by confidence, area under the ROC curve"
 _MEASURES = {"error_mm": "landmark error, mm", "dice": "Dice"}
 
 
@@ -30,6 +33,11 @@ def overview(models: Sequence[ModelEvaluation], comparisons: Sequence[PairedDiff
     return "".join(parts)
 
 
+def _cell(one: Headline, digits: int = 2, scale: float = 1) -> str:
+    """As `summary.headline_text`; a line may break before the interval alone."""
+    return headline_text(one, digits, scale).replace(" ± ", "\u00a0±\u00a0").replace(", ", ",\u00a0")
+
+
 def _models(models: Sequence[ModelEvaluation]) -> str:
     shown = {
         "activated_error_mm": (f"error (mm), ncc > {models[0].summary.threshold:g}", 2, 1, -1),
@@ -40,7 +48,7 @@ def _models(models: Sequence[ModelEvaluation]) -> str:
         "surface_mm": ("surface distance, mm", 2, 1, -1),
     }
     keys = [key for key in shown if key in models[0].summary.headline]
-    rows = [[html.escape(m.name), *(headline_text(m.summary.headline[k], *shown[k][1:3]) for k in keys)] for m in models]
+    rows = [[html.escape(m.name), *(_cell(m.summary.headline[k], *shown[k][1:3]) for k in keys)] for m in models]
     best = []
     for column, key in enumerate(keys, 1):
         values = [(shown[key][3] * v, n) for n, m in enumerate(models) if (v := m.summary.headline[key].value) is not None]
@@ -52,28 +60,38 @@ def _models(models: Sequence[ModelEvaluation]) -> str:
 def _curves(models: Sequence[ModelEvaluation]) -> str:
     of = "landmarks" if models[0].summary.mode == "paper-text" else "visible"
     figure = figures.activation_figure([(m.name, m.summary.curve, m.summary.at_threshold) for m in models], of)
-    header = ["activated", "ncc at least", "landmarks", "mean error, mm"]
-    rows = []
-    for m in models:
-        at = m.summary.at_threshold
-        first = [] if len(models) == 1 else [html.escape(m.name)]
-        rows.append([*first, percent(at.share), f"{at.threshold:g} (given)", str(at.count), number(at.error_mm)])
-        for share, point in m.summary.at_shares.items():
-            told = ["not reached", "–", "–"] if point is None else [number(point.threshold, 3), str(point.count), number(point.error_mm)]
-            rows.append([*first, f"{100 * float(share):g} %", *told])
-    numbers = table(header if len(models) == 1 else ["model", *header], rows)
-    areas = "; ".join(f"{m.name + ': ' if len(models) > 1 else ''}{number(m.summary.curve.area_mm(), 2, ' mm')}" for m in models)
-    roc = "; ".join(
-        f"{m.name + ': ' if len(models) > 1 else ''}{number(m.summary.absent_auc, 3)}" for m in models if m.summary.absent_auc is not None
-    )
-    remarks = remark(f"Area under the curve: {areas}.")
-    if roc:
-        remarks += remark(f"Visible against out of frame by confidence, area under the ROC curve: {roc}.")
     drawn = panel("Error when only the most confident are kept", figure)
-    readings = panel(
-        "The curve in numbers" if len(models) == 1 else "The curves in numbers", numbers, f'<div class="below">{remarks}</div>'
-    )
-    return "<h2>Activation curve</h2>" + (pair(drawn, readings) if len(models) == 1 else drawn + readings)
+    if len(models) == 1:
+        return "<h2>Activation curve</h2>" + pair(drawn, panel("The curve in numbers", _one_curve(models[0])))
+    return "<h2>Activation curves</h2>" + drawn + panel("The curves in numbers (mean error in mm on the detector)", _many_curves(models))
+
+
+def _one_curve(model: ModelEvaluation) -> str:
+    summary = model.summary
+    at = summary.at_threshold
+    rows = [[percent(at.share), f"{at.threshold:g} (given)", str(at.count), number(at.error_mm)]]
+    for share, point in summary.at_shares.items():
+        told = ["not reached", "–", "–"] if point is None else [number(point.threshold, 3), str(point.count), number(point.error_mm)]
+        rows.append([f"{100 * float(share):g} %", *told])
+    remarks = remark(f"{_AREA}: {number(summary.curve.area_mm())}.")
+    if summary.absent_auc is not None:
+        remarks += remark(f"{_ABSENT}: {number(summary.absent_auc, 3)}.")
+    return table(["activated", "ncc at least", "landmarks", "mean error, mm"], rows) + f'<div class="below">{remarks}</div>'
+
+
+def _many_curves(models: Sequence[ModelEvaluation]) -> str:
+    first = models[0].summary
+    points = [(m.summary.at_threshold, f"{percent(m.summary.at_threshold.share)}") for m in models]
+    rows = [[f"ncc &gt; {first.threshold:g}", *(f"{number(at.error_mm)} ({share})" for at, share in points)]]
+    for share in first.at_shares:
+        cells = []
+        for m in models:
+            point = m.summary.at_shares[share]
+            cells.append("not reached" if point is None else f"{number(point.error_mm)} (ncc ≥ {point.threshold:.3f})")
+        rows.append([f"{100 * float(share):g} % activated", *cells])
+    rows.append([_AREA, *(number(m.summary.curve.area_mm()) for m in models)])
+    rows.append([_ABSENT, *(number(m.summary.absent_auc, 3) for m in models)])
+    return table(["", *(m.name for m in models)], rows)
 
 
 def _landmarks(models: Sequence[ModelEvaluation], task: Task) -> str:
@@ -84,26 +102,32 @@ def _landmarks(models: Sequence[ModelEvaluation], task: Task) -> str:
         rows = []
         for landmark in task.landmarks:
             mark = swatch(of_structure[landmark.structures[0]]) if landmark.structures else ""
-            cells = [headline_text(m.summary.headline[f"{key}:{landmark.name}"]) for m in models]
+            cells = [_cell(m.summary.headline[f"{key}:{landmark.name}"]) for m in models]
             rows.append([mark + html.escape(landmark.name), *cells])
-        rows.append(["all", *(headline_text(m.summary.headline[key]) for m in models)])
+        rows.append(["all", *(_cell(m.summary.headline[key]) for m in models)])
         header = ["landmark", *(m.name for m in models)] if len(models) > 1 else ["landmark", "error, mm"]
         parts.append(panel(f"Error in mm on the detector, {title}", table(header, rows, total=True)))
     return "<h2>Landmarks</h2>" + (pair(*parts) if len(models) == 1 else "".join(parts))
 
 
 def _structures(models: Sequence[ModelEvaluation], task: Task) -> str:
-    rows = []
+    overlap, outlines = [], []
     for s in task.structures:
-        cells = [headline_text(m.summary.headline[f"dice:{s.name}"], 3) for m in models]
+        title = swatch(s.color) + html.escape(plain(s.name))
+        overlap.append([title, *(_cell(m.summary.headline[f"dice:{s.name}"], 3) for m in models)])
         surfaces = [m.summary.surface[s.name] for m in models]
-        cells += [number(one.mean_mm) for one in surfaces] + [number(one.hausdorff95_mm) for one in surfaces]
-        rows.append([swatch(s.color) + html.escape(plain(s.name)), *cells])
-    means = [headline_text(m.summary.headline["dice"], 3) for m in models]
-    rows.append(["all", *means, *(headline_text(m.summary.headline["surface_mm"]) for m in models), *("–" for _ in models)])
-    kinds = ("Dice", "surface distance, mm", "95 % Hausdorff, mm")
-    header = [f"{kind}: {m.name}" if len(models) > 1 else kind for kind in kinds for m in models]
-    return "<h2>Structures</h2>" + panel("Overlap and outlines", table(["structure", *header], rows, total=True))
+        outlines.append([title, *(f"{number(one.mean_mm)} ({number(one.hausdorff95_mm)})" for one in surfaces)])
+    overlap.append(["all", *(_cell(m.summary.headline["dice"], 3) for m in models)])
+    outlines.append(["all", *(_cell(m.summary.headline["surface_mm"]) for m in models)])
+    names = [m.name for m in models]
+    parts = [
+        panel("Dice", table(["structure", *(names if len(models) > 1 else ["Dice"])], overlap, total=True)),
+        panel(
+            "Surface distance (and 95 % Hausdorff distance), mm on the detector",
+            table(["structure", *(names if len(models) > 1 else ["mm"])], outlines, total=True),
+        ),
+    ]
+    return "<h2>Structures</h2>" + (pair(*parts) if len(models) == 1 else "".join(parts))
 
 
 def _confusion(models: Sequence[ModelEvaluation], task: Task) -> str:

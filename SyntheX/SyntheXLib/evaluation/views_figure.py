@@ -13,6 +13,9 @@ from SyntheXLib.evaluation.results import ImageResults
 if TYPE_CHECKING:
     from mpl_toolkits.mplot3d import Axes3D
 
+#: Width and height of the picture, pixels.
+VIEWS_SIZE = (1352, 637)
+_DPI = 130
 # Where the eye is: azimuth from the patient's right towards the front and elevation towards the head, degrees; and where the arrows stand
 # in the cube that is drawn, -1 to 1.
 _EYES = ((20.0, 22.0, (0.0, -1.0, -0.85)), (90.0, 76.0, (-0.9, -0.8, -1.0)))
@@ -36,10 +39,9 @@ def views_figure(results: ImageResults, mesh: tuple[str, BoneMesh] | None) -> by
     Returns
     -------
     bytes or None
-        PNG; None when no camera with its isocentre is known.
+        JPEG; None when no camera with its isocentre is known.
     """
     known = np.isfinite(results.world_to_camera).all((1, 2)) & np.isfinite(results.source_to_isocenter_mm)
-    known &= np.abs(np.linalg.det(results.world_to_camera[:, :3, :3])) > 0.5
     if not known.any():
         return None
     source, direction = _rays(results.world_to_camera[known])
@@ -81,7 +83,7 @@ def _draw(points: list[NDArray[np.float64]], value: NDArray[np.float64], title: 
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.4, 4.9), dpi=130, facecolor="white")
+    figure = Figure(figsize=(VIEWS_SIZE[0] / _DPI, VIEWS_SIZE[1] / _DPI), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
     finite = value[np.isfinite(value)]
     top = float(np.percentile(finite, 95)) if finite.size else 1.0
@@ -102,7 +104,7 @@ def _draw(points: list[NDArray[np.float64]], value: NDArray[np.float64], title: 
     bar = figure.colorbar(ScalarMappable(scale, "viridis"), cax=figure.add_axes((0.925, 0.16, 0.014, 0.68)), extend="max")
     bar.set_label(title)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    figure.savefig(buffer, format="jpg", pil_kwargs={"quality": 92, "subsampling": 0})
     return buffer.getvalue()
 
 
