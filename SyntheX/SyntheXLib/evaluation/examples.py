@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SyntheXLib.evaluation.metrics import activated, dice
+from SyntheXLib.evaluation.modes import counted_word
 from SyntheXLib.evaluation.results import ImageResults, split_masks
 from SyntheXLib.inference.overlay import Layers, compose, to_gray
 from SyntheXLib.rendering.display import log_image
@@ -110,8 +111,12 @@ def _caption(n: int, results: ImageResults, threshold: float) -> str:
     errors = results.errors_detector_mm[n]
     seen = ~np.isnan(errors)
     if seen.any():
+        found = errors[np.isfinite(errors)]
+        mean = f"mean error {found.mean():.2f} mm over" if found.size else "no prediction for"
+        missing = seen.sum() - found.size
+        told = f", {missing} of them without a prediction" if missing and found.size else ""
         active = activated(errors, results.confidence[n], threshold)
-        parts.append(f"mean error {errors[seen].mean():.2f} mm over {seen.sum()} visible landmarks, {active.sum()} activated")
+        parts.append(f"{mean} {seen.sum()} {counted_word(results.mode)} landmarks{told}, {active.sum()} activated")
     if np.isfinite(results.angle_deg[n]):
         parts.append(f"turned {results.angle_deg[n]:.0f}° from AP")
     return " · ".join(parts)

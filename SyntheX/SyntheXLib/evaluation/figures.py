@@ -115,15 +115,15 @@ def activation_figure(curves: Sequence[tuple[str, ActivationCurve, CurvePoint]],
     return out[0]
 
 
-def error_figure(errors_mm: NDArray[np.float64], confidence: NDArray[np.floating], threshold: float) -> str:
-    """Histogram and cumulative share of the errors of all visible and of the activated landmarks."""
+def error_figure(errors_mm: NDArray[np.float64], confidence: NDArray[np.floating], threshold: float, counted: str = "visible") -> str:
+    """Histogram and cumulative share of the errors of all landmarks that count, called `counted`, and of the activated ones."""
     visible = errors_mm[~np.isnan(errors_mm)]
     active = errors_mm[activated(errors_mm, confidence, threshold)]
     finite = visible[np.isfinite(visible)]
     end = max(float(np.percentile(finite, 98)) if finite.size else 0.0, 1.5 * SUCCESS_DISTANCES_MM[-1])
     with _figure("errors", 9.2, 3.4, panels=2) as ((left, right), out):
         bins = np.linspace(0, end, 41).tolist()
-        for values, color, label in ((visible, _FIRST, "all visible"), (active, _SECOND, f"ncc > {threshold:g}")):
+        for values, color, label in ((visible, _FIRST, f"all {counted}"), (active, _SECOND, f"ncc > {threshold:g}")):
             inside = values[values <= end]
             left.hist(inside, bins=bins, color=color, alpha=0.55, label=label)
             ordered = np.sort(values)
@@ -137,7 +137,7 @@ def error_figure(errors_mm: NDArray[np.float64], confidence: NDArray[np.floating
             right.axvline(distance, color=_INK, linewidth=0.8, linestyle=":")
         dotted = ", ".join(f"{distance:g}" for distance in SUCCESS_DISTANCES_MM)
         right.set(xlim=(0, end), ylim=(0, 100))
-        right.set(xlabel=f"error at most (mm on the detector), dotted: {dotted}", ylabel="% of the visible landmarks")
+        right.set(xlabel=f"error at most (mm on the detector), dotted: {dotted}", ylabel=f"% of the {counted} landmarks")
         right.legend(loc="lower right")
     return out[0]
 

@@ -8,7 +8,13 @@ CIRCLE = '<svg viewBox="0 0 14 14"><circle cx="7" cy="7" r="5" fill="none" strok
 CROSS = '<svg viewBox="0 0 14 14"><path d="M2 2 12 12M12 2 2 12" stroke="currentColor" stroke-width="2"/></svg>'
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], total: bool = False, best: Sequence[tuple[int, int]] = ()) -> str:
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    total: bool = False,
+    best: Sequence[tuple[int, int]] = (),
+    wrap: bool = False,
+) -> str:
     """HTML table; the first cell of a row may hold markup, all others are text.
 
     Parameters
@@ -19,6 +25,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], total: bool = Fa
         The last row sums up.
     best
         Row and column of cells in bold.
+    wrap
+        Cells may take two lines.
     """
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     lines = []
@@ -26,7 +34,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], total: bool = Fa
         kind = ' class="total"' if total and n == len(rows) - 1 else ""
         cells = [f"<b>{html.escape(cell)}</b>" if (n, c) in best else html.escape(cell) for c, cell in enumerate(row[1:], 1)]
         lines.append(f"<tr{kind}><td>{row[0]}</td>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    kind = ' class="wrap"' if wrap else ""
+    return f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def panel(title: str, *content: str) -> str:

@@ -91,6 +91,11 @@ def counted(mode: Mode, known: NDArray[np.bool_], visible: NDArray[np.bool_]) ->
     return known if mode == "paper-text" else known & visible
 
 
+def counted_word(mode: str) -> str:
+    """What the counted landmarks are called in tables."""
+    return "known" if mode == "paper-text" else "visible"
+
+
 def mode_dice(mode: Mode, counts: metrics.Overlap) -> NDArray[np.float64]:
     """(N, C) Dice under the mode's rule for empty masks; NaN where the image is left out."""
     if mode == "strict":

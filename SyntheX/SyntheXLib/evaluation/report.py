@@ -14,6 +14,7 @@ from SyntheXLib.evaluation.bone_mesh import BoneMesh
 from SyntheXLib.evaluation.examples import EACH, make_examples
 from SyntheXLib.evaluation.html_parts import distinct_ids, panel, remark
 from SyntheXLib.evaluation.model_evaluation import ModelEvaluation
+from SyntheXLib.evaluation.modes import counted_word
 from SyntheXLib.evaluation.paired import PairedDifference
 from SyntheXLib.evaluation.report_model import model_part
 from SyntheXLib.evaluation.report_overview import overview
@@ -90,7 +91,7 @@ def _warnings(models: Sequence[ModelEvaluation], dataset: "XrayDataset") -> str:
                 f"{whose}The model was trained on this very data set: these numbers say how well it remembers, not how well it generalizes."
             )
         if model.summary.detector.missing:
-            missing = f"{model.summary.detector.missing} visible landmarks have no prediction"
+            missing = f"{model.summary.detector.missing} {counted_word(model.summary.mode)} landmarks have no prediction"
             found.append(f"{whose}{missing}; medians, quantiles and success rates count them as failures.")
         found += [whose + note for note in model.summary.notes]
     if models[0].summary.mode == "strict" and len(set(models[0].results.specimen)) < 2:
@@ -111,7 +112,7 @@ def _cards(summary: Summary) -> str:
     if summary.landmarks:
         e = summary.detector
         cards += [
-            (number(e.median, 2, " mm"), f"median landmark error on the detector, all {e.visible} visible landmarks"),
+            (number(e.median, 2, " mm"), f"median landmark error on the detector, all {e.visible} {counted_word(summary.mode)} landmarks"),
             (percent(e.activated_share), f"activated: ncc > {summary.threshold:g} ({e.activated} of {e.visible})"),
             (number(e.activated_mean, 2, " mm"), "mean error on the detector of the activated landmarks"),
         ]

@@ -8,6 +8,7 @@ from SyntheXLib.evaluation.examples import Example
 from SyntheXLib.evaluation.html_parts import CIRCLE, CROSS, panel, plain, remark, swatch, table
 from SyntheXLib.evaluation.metrics import SUCCESS_DISTANCES_MM, DiceSummary, ErrorSummary, dice
 from SyntheXLib.evaluation.model_evaluation import ModelEvaluation
+from SyntheXLib.evaluation.modes import counted_word
 from SyntheXLib.evaluation.summary import SpecimenNumbers, number, percent, plus_minus
 from SyntheXLib.inference.overlay import HEAT
 from SyntheXLib.tasks.task import Task
@@ -19,9 +20,7 @@ def model_part(model: ModelEvaluation, examples: Sequence[Example], title: str) 
     task = results.task
     parts = [f"<h2>{html.escape(title)}</h2>" if title else "<h2>In detail</h2>"]
     if task.landmarks:
-        parts.append(
-            panel("Distribution of the errors", figures.error_figure(results.errors_detector_mm, results.confidence, summary.threshold))
-        )
+        parts.append(panel("Distribution of the errors", _errors(model)))
         parts.append(panel("By landmark, pooled (mm on the detector unless said)", _landmarks(model)))
         parts.append(panel("Spread by landmark", figures.landmark_figure(results)))
     parts.append(panel("Dice by structure, pooled", _structures(model)))
@@ -35,6 +34,11 @@ def model_part(model: ModelEvaluation, examples: Sequence[Example], title: str) 
     return "".join(parts)
 
 
+def _errors(model: ModelEvaluation) -> str:
+    results, summary = model.results, model.summary
+    return figures.error_figure(results.errors_detector_mm, results.confidence, summary.threshold, counted_word(summary.mode))
+
+
 def _error_cells(e: ErrorSummary) -> list[str]:
     rates = [percent(e.success[f"{d:g}"], 0) for d in SUCCESS_DISTANCES_MM]
     own = [str(e.visible), number(e.median), plus_minus(e.mean, e.sd), number(e.p95), *rates]
@@ -43,7 +47,7 @@ def _error_cells(e: ErrorSummary) -> list[str]:
 
 def _landmarks(model: ModelEvaluation) -> str:
     summary, task = model.summary, model.results.task
-    header = ["landmark", "all" if summary.mode == "paper-text" else "visible", "median", "mean ± SD", "95th perc."]
+    header = ["landmark", counted_word(summary.mode), "median", "mean ± SD", "95th perc."]
     header += [*(f"≤ {d:g} mm" for d in SUCCESS_DISTANCES_MM), "activated", "mean ± SD of these"]
     of_structure = {s.name: s.color for s in task.structures}
     rows = []

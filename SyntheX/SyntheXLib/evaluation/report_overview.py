@@ -8,6 +8,7 @@ from SyntheXLib.evaluation.confusion import CONFUSION_MEASURES
 from SyntheXLib.evaluation.estimates import Headline
 from SyntheXLib.evaluation.html_parts import pair, panel, plain, remark, swatch, table
 from SyntheXLib.evaluation.model_evaluation import ModelEvaluation
+from SyntheXLib.evaluation.modes import counted_word
 from SyntheXLib.evaluation.paired import PairedDifference
 from SyntheXLib.evaluation.summary import MEANS, headline_text, number, percent
 from SyntheXLib.tasks.task import Task
@@ -54,11 +55,11 @@ def _models(models: Sequence[ModelEvaluation]) -> str:
         values = [(shown[key][3] * v, n) for n, m in enumerate(models) if (v := m.summary.headline[key].value) is not None]
         if len(models) > 1 and values:
             best.append((max(values)[1], column))
-    return table(["model", *(shown[key][0] for key in keys)], rows, best=best)
+    return table(["model", *(shown[key][0] for key in keys)], rows, best=best, wrap=True)
 
 
 def _curves(models: Sequence[ModelEvaluation]) -> str:
-    of = "landmarks" if models[0].summary.mode == "paper-text" else "visible"
+    of = counted_word(models[0].summary.mode)
     figure = figures.activation_figure([(m.name, m.summary.curve, m.summary.at_threshold) for m in models], of)
     drawn = panel("Error when only the most confident are kept", figure)
     if len(models) == 1:
@@ -87,11 +88,11 @@ def _many_curves(models: Sequence[ModelEvaluation]) -> str:
         cells = []
         for m in models:
             point = m.summary.at_shares[share]
-            cells.append("not reached" if point is None else f"{number(point.error_mm)} (ncc ≥ {point.threshold:.3f})")
+            cells.append("not reached" if point is None else f"{number(point.error_mm)} (ncc\u00a0≥\u00a0{point.threshold:.3f})")
         rows.append([f"{100 * float(share):g} % activated", *cells])
     rows.append([_AREA, *(number(m.summary.curve.area_mm()) for m in models)])
     rows.append([_ABSENT, *(number(m.summary.absent_auc, 3) for m in models)])
-    return table(["", *(m.name for m in models)], rows)
+    return table(["", *(m.name for m in models)], rows, wrap=True)
 
 
 def _landmarks(models: Sequence[ModelEvaluation], task: Task) -> str:
@@ -106,7 +107,7 @@ def _landmarks(models: Sequence[ModelEvaluation], task: Task) -> str:
             rows.append([mark + html.escape(landmark.name), *cells])
         rows.append(["all", *(_cell(m.summary.headline[key]) for m in models)])
         header = ["landmark", *(m.name for m in models)] if len(models) > 1 else ["landmark", "error, mm"]
-        parts.append(panel(f"Error in mm on the detector, {title}", table(header, rows, total=True)))
+        parts.append(panel(f"Error in mm on the detector, {title}", table(header, rows, total=True, wrap=True)))
     return "<h2>Landmarks</h2>" + (pair(*parts) if len(models) == 1 else "".join(parts))
 
 
@@ -121,10 +122,10 @@ def _structures(models: Sequence[ModelEvaluation], task: Task) -> str:
     outlines.append(["all", *(_cell(m.summary.headline["surface_mm"]) for m in models)])
     names = [m.name for m in models]
     parts = [
-        panel("Dice", table(["structure", *(names if len(models) > 1 else ["Dice"])], overlap, total=True)),
+        panel("Dice", table(["structure", *(names if len(models) > 1 else ["Dice"])], overlap, total=True, wrap=True)),
         panel(
             "Surface distance (and 95 % Hausdorff distance), mm on the detector",
-            table(["structure", *(names if len(models) > 1 else ["mm"])], outlines, total=True),
+            table(["structure", *(names if len(models) > 1 else ["mm"])], outlines, total=True, wrap=True),
         ),
     ]
     return "<h2>Structures</h2>" + (pair(*parts) if len(models) == 1 else "".join(parts))

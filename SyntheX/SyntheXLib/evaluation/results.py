@@ -141,10 +141,12 @@ def compare(
     names: dict[str, list[str]] = {"specimen": [], "imaging_system": [], "fold": []}
     coverage, distance, cameras = np.full(count, np.nan), np.zeros(count), np.zeros((count, 4, 4))
     bins: PixelBins | None = None
+    searched = False
     sigma = float(predictions.description["model"].get("heatmap_sigma_px", 0.0))
     stored = zip(predictions.index, predictions.masks(), predictions.optional("heatmap"), predictions.optional("probability"), strict=True)
     for n, (i, bits, heatmaps, probability) in enumerate(stored):
         sample = dataset[int(i)]
+        searched = heatmaps is not None
         if bits.shape != sample.mask.shape:
             raise SyntheXError(
                 f"{predictions.folder}: the mask of image {i} has the shape {bits.shape}, expected {sample.mask.shape} of the data set."
@@ -193,18 +195,16 @@ def compare(
         visible=visible,
         errors_detector_mm=errors,
         errors_isocenter_mm=to_isocenter(errors, distance, dataset.source_to_detector_mm),
-        notes=_notes(predictions, mode, task),
+        notes=_notes(mode, task, searched, bins is not None),
     )
 
 
-def _notes(predictions: "PredictionFolder", mode: Mode, task: Task) -> tuple[str, ...]:
-    """What the mode needs and `predictions` does not hold."""
-    if mode == "strict" or predictions.description.get("heatmaps"):
-        return ()
+def _notes(mode: Mode, task: Task, heatmaps: bool, probabilities: bool) -> tuple[str, ...]:
+    """What the mode needs and the predictions do not hold."""
     notes = []
-    if mode == "released-code" and task.landmarks and not modes.is_tool(task):
+    if mode == "released-code" and task.landmarks and not modes.is_tool(task) and not heatmaps:
         notes.append("a heatmap's highest point outside the predicted structure is dropped, not searched anew inside it")
-    if mode == "paper-text" and task.segmentation == "exclusive":
+    if mode == "paper-text" and task.segmentation == "exclusive" and not probabilities:
         notes.append("a pixel belongs to the structure of the highest probability, also where that is below 0.5")
     return tuple(f"Heatmaps and probabilities are not stored ('synthex infer --heatmaps' does): {note}." for note in notes)
 

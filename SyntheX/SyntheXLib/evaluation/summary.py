@@ -14,6 +14,7 @@ from SyntheXLib.evaluation.confusion import ConfusionSummary, summarize_confusio
 from SyntheXLib.evaluation.curve import CURVE_SHARES, ActivationCurve, CurvePoint, activation_curve
 from SyntheXLib.evaluation.estimates import Headline, headlines
 from SyntheXLib.evaluation.metrics import DiceSummary, EmptyRule, ErrorSummary
+from SyntheXLib.evaluation.modes import counted_word
 from SyntheXLib.evaluation.results import ImageResults
 
 
@@ -258,7 +259,8 @@ def terminal_table(summary: Summary) -> str:
         e = summary.detector
         lines += [
             "",
-            f"Landmark error on the detector, all {e.visible} visible landmarks: median {number(e.median, unit=' mm')}, "
+            f"Landmark error on the detector, all {e.visible} {counted_word(summary.mode)} landmarks: "
+            f"median {number(e.median, unit=' mm')}, "
             f"mean {plus_minus(e.mean, e.sd, unit=' mm')}" + (f", {e.missing} without a prediction" if e.missing else ""),
             f"With confidence (ncc) > {summary.threshold:g}: {percent(e.activated_share)} ({e.activated} of {e.visible})"
             + (f", mean {plus_minus(e.activated_mean, e.activated_sd, unit=' mm')}" if e.activated else ""),
