@@ -8,7 +8,7 @@ from test_inference import toy_task
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation import metrics, modes
-from SyntheXLib.evaluation.bootstrap import hierarchical_mean
+from SyntheXLib.evaluation.bootstrap import hierarchical_mean, hierarchical_statistics
 from SyntheXLib.evaluation.calibration import calibrate_landmarks, pixel_bins
 from SyntheXLib.evaluation.confusion import confusion, summarize_confusion
 from SyntheXLib.evaluation.estimates import headlines
@@ -238,6 +238,24 @@ def test_strict_headlines_are_means_over_specimens():
     assert found["surface_mm"].value == pytest.approx((1 + 4) / 2)
     assert found["error_mm:C"].value == pytest.approx((13 / 3 + 20) / 2) and found["dice:bar"].value == pytest.approx(2 / 3)
     assert found["error_mm"].low is not None
+
+
+def test_areas_are_taken_within_each_specimen_and_have_intervals():
+    visible = np.array([[True, True], [True, False], [True, True], [True, True]])
+    found = headlines(results(visible=visible), 0.9, draws=500)
+    # A, by confidence: 1 (0.95), 5 (0.92), 3 (0.5), 7 (0.1) of 5 that count: running means 1, 3, 3, 4 at 0.2, 0.4, 0.6, 0.8;
+    # area 0.2 (1 + 2 + 3 + 3.5) = 1.9. B: 20, then 16: 0.5 (20 + 18) = 19.
+    area = found["curve_area_mm"]
+    assert area.value == pytest.approx((1.9 + 19) / 2) and area.low is not None and area.low < area.value < area.high
+    # The one that is not visible, in A, has the highest confidence of all, 0.99: no pair is in the right order. B has none.
+    assert found["absent_auc"].value == 0.0
+    assert "absent_auc" not in headlines(results("released-code"), 0.9)
+
+
+def test_the_statistic_of_two_specimens_of_one_image_goes_from_one_to_the_other():
+    values = np.array([2.0, 10.0])
+    (found,) = hierarchical_statistics(lambda rows: values[rows].max(keepdims=True), ["A", "B"], draws=400)
+    assert (found.value, found.low, found.high, found.groups) == (6.0, 2.0, 10.0, 2)
 
 
 def test_headlines_of_the_text_are_means_over_the_folds():

@@ -338,6 +338,7 @@ def test_a_task_without_landmarks_gets_a_report_too(tmp_path: Path):
     page = result.report.read_text(encoding="utf-8")
     assert "Landmark" not in result.text and "<h2>Landmarks</h2>" not in page and page.count("<img") == 8
     assert result.summary.dice.mean_over_structures == 1.0
+    assert "Pixels right and wrong" in page and result.summary.confusion["cube"].mean["f2"] == 1.0
 
 
 def test_a_landmark_without_prediction_is_counted_as_a_failure_and_said(tmp_path: Path):

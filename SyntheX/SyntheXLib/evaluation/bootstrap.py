@@ -3,7 +3,7 @@
 Thousands of landmarks of six specimens are not thousands of independent measurements; 1.96 SD / sqrt(n) takes them for that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,14 +69,45 @@ def hierarchical_mean(
         where = np.argwhere(chosen == g)
         for block in np.array_split(where, max(1, len(where) * len(part) // _CHUNK)):
             drawn[block[:, 0], block[:, 1]] = _ratio(_resampled_sums(part, len(block), random), measures)
-    samples = _mean(drawn.swapaxes(0, 1))
-    enough = np.count_nonzero(count > 0, axis=0) >= 2
+    return _estimates(means, value, _mean(drawn.swapaxes(0, 1)), np.count_nonzero(count > 0, axis=0) >= 2)
+
+
+def hierarchical_statistics(
+    statistic: Callable[[NDArray[np.intp]], NDArray[np.float64]], groups: Sequence[str], draws: int, seed: int = 0
+) -> list[Estimate]:
+    """The same for what is no mean over images, as an area under a curve: the statistic of each group, then their mean.
+
+    Parameters
+    ----------
+    statistic
+        From the places of images, which may occur more than once, to (K,) values; NaN where there is none.
+    groups
+        (N,) group of each image.
+    draws, seed
+        As in `hierarchical_mean`; each draw takes the statistic of every group once.
+    """
+    names = np.array(groups)
+    members = [np.flatnonzero(names == name) for name in dict.fromkeys(groups)]
+    means = np.array([statistic(rows) for rows in members])
+    random = np.random.default_rng(seed)
+    samples = []
+    for _ in range(draws):
+        chosen = random.integers(len(members), size=len(members))
+        samples.append(_mean(np.array([statistic(random.choice(members[g], len(members[g]))) for g in chosen])))
+    return _estimates(means, _mean(means), np.array(samples), np.full(means.shape[1], len(groups) >= 2))
+
+
+def _estimates(
+    means: NDArray[np.float64], value: NDArray[np.float64], samples: NDArray[np.float64], enough: NDArray[np.bool_]
+) -> list[Estimate]:
+    """From the groups' values (G, K), their means (K,) and the draws (D, K); no interval where there is not `enough` (K,)."""
+    tails = 100 * np.array([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     found = []
-    for k in range(measures):
+    for k in range(means.shape[1]):
         usable = samples[~np.isnan(samples[:, k]), k]
-        tails = 100 * np.array([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
         low, high = (float(v) for v in np.percentile(usable, tails)) if enough[k] and usable.size else (None, None)
-        found.append(Estimate(None if np.isnan(value[k]) else float(value[k]), low, high, int(np.count_nonzero(~np.isnan(means[:, k])))))
+        groups = int(np.count_nonzero(~np.isnan(means[:, k])))
+        found.append(Estimate(float(value[k]) if groups else None, low, high, groups))
     return found
 
 

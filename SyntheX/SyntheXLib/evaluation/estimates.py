@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SyntheXLib.evaluation import metrics
-from SyntheXLib.evaluation.bootstrap import DRAWS, hierarchical_mean
+from SyntheXLib.evaluation.bootstrap import DRAWS, hierarchical_mean, hierarchical_statistics
+from SyntheXLib.evaluation.curve import activation_curve
 from SyntheXLib.evaluation.modes import mode_dice
 from SyntheXLib.evaluation.results import ImageResults
 
@@ -43,7 +44,8 @@ def headlines(results: ImageResults, threshold: float, draws: int = DRAWS, seed:
     dict
         ``error_mm`` (all counted landmarks that have a prediction), ``activated_error_mm``, ``activated_share``,
         ``success_2.5_mm`` ..., the same errors for each landmark (``error_mm:NAME``, ``activated_error_mm:NAME``), ``dice``,
-        ``dice:NAME`` and ``surface_mm``; millimetres on the detector. Landmarks' entries are left out of a task without landmarks.
+        ``dice:NAME`` and ``surface_mm``; millimetres on the detector. Landmarks' entries are left out of a task without landmarks. In
+        ``strict`` also ``curve_area_mm`` and ``absent_auc`` (see `metrics.absent_landmark_auc`), with a tenth of the draws.
     """
     values: dict[str, NDArray[np.float64]] = {}
     errors = results.errors_detector_mm
@@ -63,7 +65,7 @@ def headlines(results: ImageResults, threshold: float, draws: int = DRAWS, seed:
         values[f"dice:{name}"] = values["dice"][:, c : c + 1]
     values["surface_mm"] = results.surface_mm
     if results.mode == "strict":
-        return _by_specimen(values, results.specimen, draws, seed)
+        return _by_specimen(values, results.specimen, draws, seed) | (_areas(results, draws, seed) if results.task.landmarks else {})
     if results.mode == "paper-text":
         return {name: _over_folds(v, results.fold) for name, v in values.items()}
     return {name: _pooled(v) for name, v in values.items()}
@@ -79,6 +81,22 @@ def _by_specimen(values: dict[str, NDArray[np.float64]], specimen: Sequence[str]
         used = v[t]
         found[name] = Headline(e.value, float(used.std()) if used.size else None, e.low, e.high, int(used.size))
     return found
+
+
+def _areas(results: ImageResults, draws: int, seed: int) -> dict[str, Headline]:
+    errors, confidence, known, visible = results.errors_detector_mm, results.confidence, results.known, results.visible
+
+    def both(rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        area = activation_curve(errors[rows], confidence[rows]).area_mm()
+        chance = metrics.absent_landmark_auc(confidence[rows], known[rows], visible[rows])
+        return np.array([np.nan if v is None else v for v in (area, chance)])
+
+    counts = (int(np.count_nonzero(~np.isnan(errors))), int(known.sum()))
+    found = hierarchical_statistics(both, results.specimen, max(1, draws // 10), seed)
+    return {
+        name: Headline(one.value, None, one.low, one.high, count)
+        for name, one, count in zip(("curve_area_mm", "absent_auc"), found, counts, strict=True)
+    }
 
 
 def _over_folds(values: NDArray[np.float64], fold: Sequence[str]) -> Headline:

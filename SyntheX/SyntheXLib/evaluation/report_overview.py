@@ -74,9 +74,11 @@ def _one_curve(model: ModelEvaluation) -> str:
     for share, point in summary.at_shares.items():
         told = ["not reached", "–", "–"] if point is None else [number(point.threshold, 3), str(point.count), number(point.error_mm)]
         rows.append([f"{100 * float(share):g} %", *told])
-    remarks = remark(f"{_AREA}: {number(summary.curve.area_mm())}.")
+    area, chance = summary.headline.get("curve_area_mm"), summary.headline.get("absent_auc")
+    specimens = ["" if one is None else f"; mean of the specimens {headline_text(one, d)}" for one, d in ((area, 2), (chance, 3))]
+    remarks = remark(f"{_AREA}: pooled {number(summary.curve.area_mm())}{specimens[0]}.")
     if summary.absent_auc is not None:
-        remarks += remark(f"{_ABSENT}: {number(summary.absent_auc, 3)}.")
+        remarks += remark(f"{_ABSENT}: pooled {number(summary.absent_auc, 3)}{specimens[1]}.")
     return table(["activated", "ncc at least", "landmarks", "mean error, mm"], rows) + f'<div class="below">{remarks}</div>'
 
 
@@ -90,8 +92,11 @@ def _many_curves(models: Sequence[ModelEvaluation]) -> str:
             point = m.summary.at_shares[share]
             cells.append("not reached" if point is None else f"{number(point.error_mm)} (ncc\u00a0≥\u00a0{point.threshold:.3f})")
         rows.append([f"{100 * float(share):g} % activated", *cells])
-    rows.append([_AREA, *(number(m.summary.curve.area_mm()) for m in models)])
-    rows.append([_ABSENT, *(number(m.summary.absent_auc, 3) for m in models)])
+    rows.append([f"{_AREA}, pooled", *(number(m.summary.curve.area_mm()) for m in models)])
+    rows.append([f"{_ABSENT}, pooled", *(number(m.summary.absent_auc, 3) for m in models)])
+    for title, key, digits in ((_AREA, "curve_area_mm", 2), (_ABSENT, "absent_auc", 3)):
+        if key in first.headline:
+            rows.append([f"{title}, mean of the specimens", *(_cell(m.summary.headline[key], digits) for m in models)])
     return table(["", *(m.name for m in models)], rows, wrap=True)
 
 

@@ -229,6 +229,8 @@ HEADLINES = {
     "success_2.5_mm": ("within 2.5 mm, %", 1, 100),
     "success_5_mm": ("within 5 mm, %", 1, 100),
     "success_10_mm": ("within 10 mm, %", 1, 100),
+    "curve_area_mm": ("area under the activation curve, mm", 2, 1),
+    "absent_auc": ("visible against out of frame by confidence, area under the ROC curve", 3, 1),
     "dice": ("Dice", 3, 1),
     "surface_mm": ("surface distance, mm", 2, 1),
 }
