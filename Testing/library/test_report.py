@@ -1,9 +1,11 @@
 """Evaluation of predictions with known errors: numbers, tables, report, and what is refused."""
 
 import csv
+import html
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,14 @@ from toy_network import SIDE, SPACING, exclusive, toy_dataset, toy_description, 
 from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation import examples, figures
+from SyntheXLib.evaluation.bone_mesh import BoneMesh, bone_mesh, surface_of_labels
 from SyntheXLib.evaluation.evaluate import EvaluationResult, evaluate
+from SyntheXLib.evaluation.modes import MODES
 from SyntheXLib.evaluation.results import angle_from_ap, compare, split_masks
+from SyntheXLib.evaluation.views_figure import views_figure
 from SyntheXLib.files import sha256
 from SyntheXLib.inference.predictions import FORMAT, Prediction, PredictionWriter, open_predictions
+from SyntheXLib.scene.case_files import itk_image
 from SyntheXLib.scene.poses import CArmPose
 
 
@@ -26,8 +32,12 @@ def write_predictions(
     shift: np.ndarray | None = None,
     confidence: np.ndarray | None = None,
     cut: int = 0,
+    heatmaps: bool = False,
 ) -> Path:
-    """The truth as predictions; landmarks moved by `shift` (N, L, 2) px, the first `cut` columns of the masks emptied."""
+    """The truth as predictions; landmarks moved by `shift` (N, L, 2) px, the first `cut` columns of the masks emptied.
+
+    Heatmaps, if wanted, have a far peak at (2, 2) and a lower one where the landmark is predicted; probabilities are 0.4 in the mask.
+    """
     folder.mkdir()
     count, landmarks = len(dataset), len(dataset.task.landmarks)
     shift = np.zeros((count, landmarks, 2)) if shift is None else shift
@@ -37,7 +47,9 @@ def write_predictions(
             mask = exclusive(dataset[i].mask).astype(np.uint16)
             mask[:, :cut] = 0
             places = (np.nan_to_num(dataset[i].landmarks) + shift[i]).astype(np.float32)
-            writer.add(i, Prediction(mask, places, confidence[i].astype(np.float32), np.zeros((SIDE, SIDE), np.uint8)))
+            heat = np.zeros((SIDE, SIDE), np.uint8)
+            kept = {"heatmaps": two_peaks(places), "probability": probability(mask)} if heatmaps else {}
+            writer.add(i, Prediction(mask, places, confidence[i].astype(np.float32), heat, **kept))
     model = toy_description(dataset.task).to_dict()
     task = model.pop("task")
     description = {
@@ -50,12 +62,23 @@ def write_predictions(
         "versions": {"python": "3"},
         "dataset": {"path": str(dataset.folder), "checksum": dataset.checksum()},
         "count": count,
-        "heatmaps": False,
+        "heatmaps": heatmaps,
         "arrays": {"file": "predictions.h5", "sha256": sha256(folder / "predictions.h5")},
     }
     (folder / "predictions.json").write_text(json.dumps(description), encoding="utf-8")
     (folder / "landmarks.csv").touch()
     return folder
+
+
+def two_peaks(places: np.ndarray) -> np.ndarray:
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    far = np.exp(-0.125 * ((columns - 2) ** 2 + (rows - 2) ** 2))
+    maps = [far + 0.5 * np.exp(-0.125 * ((columns - x) ** 2 + (rows - y) ** 2)) for x, y in np.nan_to_num(places)]
+    return np.stack(maps).astype(np.float16)
+
+
+def probability(mask: np.ndarray) -> np.ndarray:
+    return np.stack([np.where(mask >> bit & 1, 102, 0) for bit in range(2)]).astype(np.uint8)
 
 
 def edit(folder: Path, **values: object) -> None:
@@ -149,6 +172,119 @@ def test_tables_have_a_row_for_each_image_structure_and_landmark(evaluated: Eval
     assert float(landmarks[5]["error_isocenter_mm"]) == pytest.approx(2.0, abs=1e-3)
 
 
+def test_further_tables_hold_the_headlines_the_curve_and_the_groups(evaluated: EvaluationResult):
+    summary, curve, groups = (rows(evaluated.folder / f"{name}.csv") for name in ("summary", "curve", "groups"))
+    values = {row["measure"]: row for row in summary}
+    assert values["error_mm"]["mode"] == "strict" and values["error_mm"]["model"] == "predictions" and values["error_mm"]["count"] == "9"
+    assert float(values["error_mm"]["value"]) == pytest.approx(68 / 9, abs=1e-3)
+    assert float(values["error_mm"]["low"]) < 68 / 9 < float(values["error_mm"]["high"])
+    assert float(curve[-1]["share"]) == 1.0 and float(curve[-1]["mean_error_detector_mm"]) == pytest.approx(68 / 9, abs=1e-3)
+    assert [(row["kind"], row["group"], row["images"]) for row in groups] == [("specimen", "phantom", "5")]
+
+
+def test_the_modes_place_and_count_landmarks_differently(tmp_path: Path):
+    dataset = toy_dataset(tmp_path / "data")
+    predictions = open_predictions(write_predictions(tmp_path / "predictions", dataset, heatmaps=True))
+    strict, text, released = (compare(predictions, dataset, mode=mode) for mode in MODES)
+    # Strict: the stored place, which is the truth. The nine that are visible count.
+    assert np.nanmax(strict.errors_detector_mm) < 1e-5 and np.count_nonzero(~np.isnan(strict.errors_detector_mm)) == 9
+    # The text: the highest pixel, far off at (2, 2); the one out of frame at (99, 99), predicted there, counts too.
+    cube = np.hypot(12.5 - 2, 13.5 - 2) * SPACING
+    assert text.errors_detector_mm[0, 0] == pytest.approx(cube) and np.isfinite(text.errors_detector_mm).all()
+    assert text.errors_detector_mm[1, 1] == pytest.approx(np.hypot(97, 97) * SPACING)
+    # Its masks are empty, as no probability reaches 0.5.
+    assert not text.counts.predicted.any() and released.counts.predicted.all()
+    # The released code finds the lower peak inside the structure; the landmark lies between two pixels along both axes.
+    assert released.errors_detector_mm[0, 0] == pytest.approx(np.hypot(0.5, 0.5) * SPACING)
+    assert text.notes == released.notes == ()
+
+
+def test_what_a_mode_lacks_is_said(shifted: tuple[Path, Path, Path]):
+    result = evaluate(*shifted, mode="released-code", draws=10)
+    note = "Heatmaps and probabilities are not stored ('synthex infer --heatmaps' does)"
+    assert note in result.text and html.escape(note) in result.report.read_text(encoding="utf-8")
+    # The cube's landmark is (3, 4) px off: in image 0 at (15.5, 17.5) -> (16, 18), outside the cube, and so in all images.
+    assert result.summary.landmarks["C"].missing == 5
+    assert result.summary.headline["activated_error_mm"].low is not None
+
+
+def test_the_expected_calibration_error_of_masks_comes_from_their_probabilities(tmp_path: Path):
+    dataset = toy_dataset(tmp_path / "data", count=2)
+    result = evaluate(write_predictions(tmp_path / "p", dataset, heatmaps=True), tmp_path / "data", tmp_path / "out", draws=10)
+    # 48 of 1600 pixels are given 0.4 and are all true, the others 0 and 0: 0.03 x 0.6.
+    assert result.summary.mask_calibration_error is not None
+    assert result.summary.mask_calibration_error["cube"] == pytest.approx(0.03 * 0.6)
+
+
+def test_models_are_compared_in_one_report(tmp_path: Path):
+    dataset = toy_dataset(tmp_path / "data", count=4)
+    good, bad = tmp_path / "good" / "found", tmp_path / "bad" / "found"
+    for folder, pixels in ((good, 1.0), (bad, 3.0)):
+        folder.parent.mkdir()
+        write_predictions(folder, dataset, np.stack([np.full((4, 2), pixels), np.zeros((4, 2))], axis=-1))
+    steps: list[tuple[int, int]] = []
+    result = evaluate([good, bad], tmp_path / "data", tmp_path / "out", draws=50, progress=lambda done, total: steps.append((done, total)))
+    assert list(result.summaries) == ["good/found", "bad/found"] and steps == [(n, 8) for n in range(1, 9)]
+    error, overlap = result.comparisons
+    # 3 px - 1 px = 2 px = 4 mm in every image.
+    assert (error.measure, error.images, error.second_better) == ("error_mm", 4, 0.0)
+    assert (error.difference.value, error.difference.low, error.difference.high) == pytest.approx((4.0, 4.0, 4.0), abs=1e-4)
+    assert overlap.measure == "dice" and overlap.difference.value == 0.0
+    values = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert values["model"] == "good/found" and values["detector"]["median"] == pytest.approx(2.0, abs=1e-4)
+    assert values["others"]["bad/found"]["detector"]["median"] == pytest.approx(6.0, abs=1e-4) and len(values["comparisons"]) == 2
+    page = result.report.read_text(encoding="utf-8")
+    assert "bad/found − good/found" in page and "+4.00" in page and "var(--second)" in page and "<script" not in page
+    clips = re.findall(r'<clipPath id="([^"]+)"', page)
+    assert len(clips) == len(set(clips))
+    assert {row["model"] for row in rows(tmp_path / "out" / "landmarks.csv")} == {"good/found", "bad/found"}
+
+
+def test_the_same_folder_twice_gets_two_names(shifted: tuple[Path, Path, Path]):
+    assert list(evaluate([shifted[0], shifted[0]], *shifted[1:], draws=10).summaries) == ["predictions", "predictions (2)"]
+
+
+def test_an_unknown_mode_leaves_nothing_behind(shifted: tuple[Path, Path, Path]):
+    with pytest.raises(SyntheXError, match="found 'loose'"):
+        evaluate(*shifted, mode="loose")
+    assert not shifted[2].exists()
+
+
+def test_the_views_are_drawn_where_cameras_are_known(evaluated: EvaluationResult):
+    results = compare(open_predictions(evaluated.folder.parent / "predictions"), XrayDataset(evaluated.folder.parent / "data"))
+    picture = views_figure(results, None)
+    assert picture is not None and picture.startswith(b"\xff\xd8\xff")
+    cube = np.array([[x, y, z] for x in (0, 9) for y in (0, 9) for z in (0, 9)], float)
+    faces = np.array([[0, 1, 2], [1, 3, 2], [4, 5, 6], [5, 7, 6]])
+    assert views_figure(results, ("phantom", BoneMesh(cube, faces))) != picture
+    assert views_figure(results, ("another", BoneMesh(cube, faces))) == picture
+    assert views_figure(replace(results, world_to_camera=np.full((5, 4, 4), np.nan)), None) is None
+
+
+def test_the_surface_of_a_ball_lies_at_its_radius():
+    spacing, center, radius = 2.0, np.array([10.0, -20.0, 30.0]), 25.0
+    grid = np.mgrid[:40, :40, :40]
+    # A ball about voxel 20 in each direction, with the label 7.
+    labels = np.where(((grid - 20.0) ** 2).sum(0) * spacing**2 < radius**2, 7, 0).astype(np.uint8)
+    matrix = np.diag([spacing, spacing, spacing, 1.0])
+    matrix[:3, 3] = center - 20 * spacing
+    mesh = surface_of_labels(itk_image(labels, matrix), [7])
+    assert mesh is not None
+    distance = np.linalg.norm(mesh.vertices - center, axis=1)
+    assert abs(distance.mean() - radius) < 0.5 and distance.std() < 0.7
+    assert surface_of_labels(itk_image(labels, matrix), [3]) is None
+
+
+def test_a_label_map_of_another_specimen_is_refused(tmp_path: Path):
+    dataset = toy_dataset(tmp_path / "data", count=1)
+    (tmp_path / "labels.nii.gz").write_bytes(b"something")
+    with pytest.raises(SyntheXError, match="is of no specimen"):
+        bone_mesh(dataset, [tmp_path / "labels.nii.gz"])
+    with pytest.raises(SyntheXError, match="does not exist"):
+        bone_mesh(dataset, [tmp_path / "nothing.nii.gz"])
+    assert bone_mesh(dataset) is None
+
+
 def test_metrics_json_holds_all_numbers(shifted: tuple[Path, Path, Path]):
     evaluate(*shifted, threshold=0.96)
     values = json.loads((shifted[2] / "metrics.json").read_text(encoding="utf-8"))
@@ -202,6 +338,7 @@ def test_a_task_without_landmarks_gets_a_report_too(tmp_path: Path):
     page = result.report.read_text(encoding="utf-8")
     assert "Landmark" not in result.text and "<h2>Landmarks</h2>" not in page and page.count("<img") == 8
     assert result.summary.dice.mean_over_structures == 1.0
+    assert "Pixels right and wrong" in page and result.summary.confusion["cube"].mean["f2"] == 1.0
 
 
 def test_a_landmark_without_prediction_is_counted_as_a_failure_and_said(tmp_path: Path):

@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         "--threshold", type=float, default=0.9, metavar="NCC", help="confidence above which a landmark counts as found (default: 0.9)"
     )
     of_dataset = parser.add_argument_group("for a data set")
-    of_dataset.add_argument("--heatmaps", action="store_true", help="store the heatmaps too")
+    of_dataset.add_argument("--heatmaps", action="store_true", help="store heatmaps and probabilities too")
     of_images = parser.add_argument_group("for image files")
     of_images.add_argument(
         "--polarity",

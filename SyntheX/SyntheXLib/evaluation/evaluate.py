@@ -1,18 +1,23 @@
-"""From a folder of predictions and the data set they are of, to tables, numbers and a report."""
+"""From folders of predictions and the data set they are of, to tables, numbers and a report."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation import metrics
+from SyntheXLib.evaluation.bone_mesh import bone_mesh
+from SyntheXLib.evaluation.bootstrap import DRAWS
+from SyntheXLib.evaluation.model_evaluation import ModelEvaluation
+from SyntheXLib.evaluation.modes import check_mode
+from SyntheXLib.evaluation.paired import PairedDifference, compare_models
 from SyntheXLib.evaluation.report import write_report
-from SyntheXLib.evaluation.results import ImageResults, Progress, compare
+from SyntheXLib.evaluation.results import Progress, compare
 from SyntheXLib.evaluation.summary import Summary, summarize, terminal_table
-from SyntheXLib.inference.outputs import versions, write_csv, write_json
+from SyntheXLib.evaluation.tables import write_tables
+from SyntheXLib.inference.outputs import versions, write_json
 from SyntheXLib.inference.predictions import PredictionFolder, open_predictions
 
 if TYPE_CHECKING:
@@ -29,76 +34,133 @@ class EvaluationResult:
     Attributes
     ----------
     summary
-        All numbers.
+        All numbers of the first model.
     folder, report
         The folder and ``report.html`` in it.
     text
         A short table for the terminal; its last line is the path of the report.
+    summaries
+        All models' numbers by name.
+    comparisons
+        Each model against each one before it.
     """
 
     summary: Summary
     folder: Path
     report: Path
     text: str
+    summaries: dict[str, Summary]
+    comparisons: list[PairedDifference]
 
 
 def evaluate(
-    predictions_folder: Path | str,
+    predictions_folders: Path | str | Sequence[Path | str],
     dataset_folder: Path | str,
     out_folder: Path | str,
     *,
     threshold: float = metrics.CONFIDENCE_THRESHOLD,
+    mode: str = "strict",
+    draws: int = DRAWS,
+    label_maps: Sequence[Path] = (),
+    label_names: Path | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
-    """Evaluate predictions against the truth of their data set.
+    """Evaluate the predictions of one or several models against the truth of their data set.
 
-    Writes ``metrics.json``, ``per_image.csv``, ``structures.csv`` and ``landmarks.csv`` (one row for each image and structure or
-    landmark) and ``report.html`` into `out_folder`.
+    Writes ``report.html``, ``metrics.json`` and the tables of `tables.write_tables` into `out_folder`. In ``metrics.json`` the numbers of
+    the first model stand at the top, those of the others by name under ``others``.
 
     Parameters
     ----------
-    predictions_folder
-        Written by `inference.predict.predict_dataset`.
+    predictions_folders
+        One or several, written by `inference.predict.predict_dataset`; models are called by their folders.
     dataset_folder
         The data set that was predicted; it may have moved.
     out_folder
         Where the files go; those of an earlier evaluation are replaced.
     threshold
         Confidence above which a landmark is activated.
+    mode
+        ``strict``, ``paper-text`` or ``released-code``, see `modes`.
+    draws
+        Resamples of the bootstrap.
+    label_maps, label_names
+        Label maps of the data set's specimens for the report's picture of the views, see `bone_mesh.bone_mesh`.
     progress
         Called with the number of images done and their total.
 
     Raises
     ------
     SyntheXError
-        When predictions or data set cannot be read or do not belong together, or the folder cannot be written.
+        When predictions or data set cannot be read or do not belong together, there is no such mode, or the folder cannot be written.
     """
     from SyntheXLib.datasets.reader import XrayDataset
 
+    kind = check_mode(mode)
+    if draws < 1:
+        raise SyntheXError(f"draws must be at least 1, found {draws}.")
     out_folder = Path(out_folder)
-    predictions = open_predictions(predictions_folder)
+    chosen = [predictions_folders] if isinstance(predictions_folders, Path | str) else list(predictions_folders)
+    if not chosen:
+        raise SyntheXError("Expected at least one folder of predictions, found none.")
+    folders = [open_predictions(folder) for folder in chosen]
     dataset = XrayDataset(Path(dataset_folder))
-    _check_dataset(predictions, dataset)
-    results = compare(predictions, dataset, progress)
-    summary = summarize(results, threshold)
-    write_csv(out_folder / "per_image.csv", *_image_table(results, threshold))
-    write_csv(out_folder / "structures.csv", *_structure_table(results))
-    write_csv(out_folder / "landmarks.csv", *_landmark_table(results, threshold))
-    write_report(out_folder / REPORT, results, summary, predictions, dataset)
-    source = {key: predictions.description[key] for key in ("model", "dataset", "versions")}
+    for predictions in folders:
+        _check_dataset(predictions, dataset)
+    mesh = bone_mesh(dataset, label_maps, label_names)
+    models: list[ModelEvaluation] = []
+    for name, predictions in zip(_names([one.folder for one in folders]), folders, strict=True):
+        results = compare(predictions, dataset, _later(progress, len(models), len(folders)), kind)
+        models.append(ModelEvaluation(name, predictions, results, summarize(results, threshold, draws)))
+    comparisons = [one for a, b in combinations(models, 2) for one in compare_models(a.results, b.results, (a.name, b.name), draws)]
+    write_tables(out_folder, models)
+    write_report(out_folder / REPORT, models, comparisons, dataset, mesh)
+    first, *others = models
     write_json(
         out_folder / METRICS,
         {
-            **summary.to_dict(),
-            "task": results.task.name,
+            "model": first.name,
+            **first.summary.to_dict(),
+            "task": dataset.task.name,
             "dataset": {"path": str(dataset.folder.resolve()), "checksum": dataset.checksum()},
             "pixel_spacing_mm": dataset.pixel_spacing_mm,
-            "predictions": {"path": str(predictions.folder.resolve()), **source},
+            "predictions": _source(first.predictions),
+            "others": {one.name: {**one.summary.to_dict(), "predictions": _source(one.predictions)} for one in others},
+            "comparisons": [asdict(one) for one in comparisons],
             "versions": versions(),
         },
     )
     report = (out_folder / REPORT).resolve()
-    return EvaluationResult(summary, out_folder, report, f"{terminal_table(summary)}\n\nReport: {report}")
+    summaries = {one.name: one.summary for one in models}
+    tables = [f"{name}\n{terminal_table(one)}" if others else terminal_table(one) for name, one in summaries.items()]
+    return EvaluationResult(first.summary, out_folder, report, "\n\n".join([*tables, f"Report: {report}"]), summaries, comparisons)
+
+
+def _later(progress: Progress | None, before: int, models: int) -> Progress | None:
+    """Progress of one model as that of all, where `before` of them are done."""
+    if progress is None:
+        return None
+    told = progress
+    return lambda done, count: told(before * count + done, models * count)
+
+
+def _source(predictions: PredictionFolder) -> dict[str, object]:
+    source = {key: predictions.description[key] for key in ("model", "dataset", "versions")}
+    return {"path": str(predictions.folder.resolve()), **source}
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Names of the folders, with as many of those above as it takes to tell them apart; a folder named twice gets a number."""
+    parts = [folder.resolve().parts for folder in folders]
+    depth = 1
+    while depth < max(map(len, parts)) and len({p[-depth:] for p in parts}) < len(set(parts)):
+        depth += 1
+    names: list[str] = []
+    for p in parts:
+        name = "/".join(p[-depth:])
+        again = sum(one == name or one.startswith(f"{name} (") for one in names)
+        names.append(f"{name} ({again + 1})" if again else name)
+    return names
 
 
 def _check_dataset(predictions: PredictionFolder, dataset: "XrayDataset") -> None:
@@ -108,66 +170,3 @@ def _check_dataset(predictions: PredictionFolder, dataset: "XrayDataset") -> Non
             f"{predictions.folder} holds predictions for another data set: expected the one that was at {wanted['path']} "
             f"(checksum {wanted['checksum'][:12]}), found {dataset.folder} ({found[:12]})."
         )
-
-
-def _cell(value: float, digits: int = 4) -> str:
-    """A number for a table; empty where there is none."""
-    return "" if np.isnan(value) else f"{value:.{digits}f}"
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    used = values[np.isfinite(values)]
-    return float(used.mean()) if used.size else float("nan")
-
-
-def _image_table(results: ImageResults, threshold: float) -> tuple[list[str], list[list[Any]]]:
-    dice = metrics.dice(results.counts)
-    errors = results.errors_detector_mm
-    active = metrics.activated(errors, results.confidence, threshold)
-    header = ["index", "specimen", "rotation_from_ap_deg", "coverage", "mean_dice"]
-    header += [f"dice_{name}" for name in results.task.structure_names]
-    header += ["visible_landmarks", "activated_landmarks", "mean_error_detector_mm", "median_error_detector_mm"]
-    rows: list[list[Any]] = []
-    for n, index in enumerate(results.index):
-        middle = metrics.quantile(errors[n][~np.isnan(errors[n])], 0.5)
-        rows.append(
-            [
-                int(index),
-                results.specimen[n],
-                _cell(results.angle_deg[n], 2),
-                _cell(results.coverage[n]),
-                _cell(_mean(dice[n])),
-                *(_cell(value) for value in dice[n]),
-                int(np.count_nonzero(~np.isnan(errors[n]))),
-                int(np.count_nonzero(active[n])),
-                _cell(_mean(errors[n])),
-                "" if middle is None else _cell(middle),
-            ]
-        )
-    return header, rows
-
-
-def _structure_table(results: ImageResults) -> tuple[list[str], list[list[Any]]]:
-    header = ["index", "structure", "dice_strict", "dice_released_code", "true_pixels", "predicted_pixels", "common_pixels"]
-    strict, released = metrics.dice(results.counts, "strict"), metrics.dice(results.counts, "released-code")
-    counts = results.counts
-    rows: list[list[Any]] = []
-    for n, index in enumerate(results.index):
-        for c, name in enumerate(results.task.structure_names):
-            pixels = [int(a[n, c]) for a in (counts.truth, counts.predicted, counts.intersection)]
-            rows.append([int(index), name, _cell(strict[n, c]), _cell(released[n, c]), *pixels])
-    return header, rows
-
-
-def _landmark_table(results: ImageResults, threshold: float) -> tuple[list[str], list[list[Any]]]:
-    header = ["index", "landmark", "visible", "activated", "confidence", "true_column", "true_row", "column", "row"]
-    header += ["error_detector_mm", "error_isocenter_mm"]
-    active = metrics.activated(results.errors_detector_mm, results.confidence, threshold)
-    rows: list[list[Any]] = []
-    for n, index in enumerate(results.index):
-        for m, name in enumerate(results.task.landmark_names):
-            places = [_cell(float(v), 3) for v in (*results.truth[n, m], *results.predicted[n, m])]
-            distances = [_cell(float(v)) for v in (results.errors_detector_mm[n, m], results.errors_isocenter_mm[n, m])]
-            seen = [int(results.visible[n, m]), int(active[n, m]), _cell(float(results.confidence[n, m]))]
-            rows.append([int(index), name, *seen, *places, *distances])
-    return header, rows

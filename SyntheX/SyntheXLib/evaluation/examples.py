@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SyntheXLib.evaluation.metrics import activated, dice
+from SyntheXLib.evaluation.modes import counted_word
 from SyntheXLib.evaluation.results import ImageResults, split_masks
 from SyntheXLib.inference.overlay import GAMMA, Layers, compose
 from SyntheXLib.rendering.display import log_image, to_gray
@@ -71,9 +72,11 @@ def choose(results: ImageResults, each: int = EACH) -> list[tuple[str, int]]:
     return [(kind, int(n)) for kind, part in chosen for n in part]
 
 
-def make_examples(results: ImageResults, predictions: "PredictionFolder", dataset: "XrayDataset", threshold: float) -> list[Example]:
-    """Draw the chosen images."""
-    return [_example(kind, n, results, predictions, dataset, threshold) for kind, n in choose(results)]
+def make_examples(
+    results: ImageResults, predictions: "PredictionFolder", dataset: "XrayDataset", threshold: float, each: int = EACH
+) -> list[Example]:
+    """Draw the chosen images, `each` of a kind."""
+    return [_example(kind, n, results, predictions, dataset, threshold) for kind, n in choose(results, each)]
 
 
 def _example(
@@ -108,8 +111,12 @@ def _caption(n: int, results: ImageResults, threshold: float) -> str:
     errors = results.errors_detector_mm[n]
     seen = ~np.isnan(errors)
     if seen.any():
+        found = errors[np.isfinite(errors)]
+        mean = f"mean error {found.mean():.2f} mm over" if found.size else "no prediction for"
+        missing = seen.sum() - found.size
+        told = f", {missing} of them without a prediction" if missing and found.size else ""
         active = activated(errors, results.confidence[n], threshold)
-        parts.append(f"mean error {errors[seen].mean():.2f} mm over {seen.sum()} visible landmarks, {active.sum()} activated")
+        parts.append(f"{mean} {seen.sum()} {counted_word(results.mode)} landmarks{told}, {active.sum()} activated")
     if np.isfinite(results.angle_deg[n]):
         parts.append(f"turned {results.angle_deg[n]:.0f}° from AP")
     return " · ".join(parts)

@@ -3,13 +3,14 @@
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from SyntheXLib.evaluation.calibration import RIGHT_WITHIN_MM, LandmarkCalibration, PixelBins
 from SyntheXLib.evaluation.curve import ActivationCurve, CurvePoint
 from SyntheXLib.evaluation.metrics import SUCCESS_DISTANCES_MM, activated
 from SyntheXLib.evaluation.results import ImageResults
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 # Colours that occur nowhere else: in the SVG each is replaced by a variable of the page's style.
 _INK, _GRID, _FIRST, _SECOND = "#010203", "#010204", "#010205", "#010206"
 _VARIABLES = {_INK: "var(--ink)", _GRID: "var(--grid)", _FIRST: "var(--first)", _SECOND: "var(--second)"}
+# Further models; with more of them the colours come round with another line.
+_SERIES = (_FIRST, _SECOND, "#010207", "#010208", "#010209", "#01020a")
+_VARIABLES |= {color: f"var(--series{n})" for n, color in enumerate(_SERIES) if color not in _VARIABLES}
+_DASHES = ("-", "--", ":", "-.")
 _FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -75,31 +80,50 @@ def _inline(svg: str) -> str:
     return re.sub(r"'DejaVu Sans'[^;\"]*", _FONT, svg)
 
 
-def activation_figure(curve: ActivationCurve, at_threshold: CurvePoint) -> str:
-    """Mean error of the activated landmarks against their share, with the point of the threshold."""
-    with _figure("activation", 4.6, 3.3) as ([ax], out):
-        ax.plot(100 * curve.share, curve.error_mm, color=_FIRST, linewidth=2)
-        top = 1.15 * float(curve.error_mm.max()) if curve.error_mm.size else 1.0
-        if at_threshold.error_mm is not None:
-            x = 100 * at_threshold.share
-            ax.plot([x, x, 0], [0, at_threshold.error_mm, at_threshold.error_mm], color=_SECOND, linewidth=1, linestyle="--")
-            ax.plot(x, at_threshold.error_mm, "o", color=_SECOND, markersize=6)
-            text = f"ncc > {at_threshold.threshold:g}: {x:.0f} %, {at_threshold.error_mm:.2f} mm"
-            ax.text(0.98, 0.05, text, transform=ax.transAxes, ha="right", color=_SECOND)  # the curve is high on this side
-        ax.set(xlim=(0, 100), ylim=(0, max(top, 0.1)))
-        ax.set(xlabel="activated landmarks (% of the visible)", ylabel="mean error (mm on the detector)")
+def activation_figure(curves: Sequence[tuple[str, ActivationCurve, CurvePoint]], of: str = "visible") -> str:
+    """Mean error of the activated landmarks against their share, for each model with the point of the threshold.
+
+    Parameters
+    ----------
+    curves
+        Name, curve, and its point at the threshold.
+    of
+        Of what the share is taken, for the axis.
+    """
+    alone = len(curves) == 1
+    with _figure("activation", *((4.6, 3.3) if alone else (9.2, 4.2))) as ([ax], out):
+        top = 0.1
+        for n, (name, curve, at) in enumerate(curves):
+            color, dash = _SERIES[n % len(_SERIES)], _DASHES[n // len(_SERIES) % len(_DASHES)]
+            reading = "–" if at.error_mm is None else f"{100 * at.share:.0f} %, {at.error_mm:.2f} mm"
+            label = None if alone else f"{name}: {reading}"
+            ax.plot(100 * curve.share, curve.error_mm, color=color, linestyle=dash, linewidth=2, label=label)
+            top = max(top, 1.15 * float(curve.error_mm.max()) if curve.error_mm.size else 1.0)
+            if at.error_mm is None:
+                continue
+            x = 100 * at.share
+            if alone:
+                ax.plot([x, x, 0], [0, at.error_mm, at.error_mm], color=_SECOND, linewidth=1, linestyle="--")
+                text = f"ncc > {at.threshold:g}: {reading}"
+                ax.text(0.98, 0.05, text, transform=ax.transAxes, ha="right", color=_SECOND)  # the curve is high on this side
+            ax.plot(x, at.error_mm, "o", color=_SECOND if alone else color, markersize=6)
+        if not alone:
+            # Beside the plot: long names would lie over the curves.
+            ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), title=f"at ncc > {curves[0][2].threshold:g}")
+        ax.set(xlim=(0, 100), ylim=(0, top))
+        ax.set(xlabel=f"activated landmarks (% of the {of})", ylabel="mean error (mm on the detector)")
     return out[0]
 
 
-def error_figure(errors_mm: NDArray[np.float64], confidence: NDArray[np.floating], threshold: float) -> str:
-    """Histogram and cumulative share of the errors of all visible and of the activated landmarks."""
+def error_figure(errors_mm: NDArray[np.float64], confidence: NDArray[np.floating], threshold: float, counted: str = "visible") -> str:
+    """Histogram and cumulative share of the errors of all landmarks that count, called `counted`, and of the activated ones."""
     visible = errors_mm[~np.isnan(errors_mm)]
     active = errors_mm[activated(errors_mm, confidence, threshold)]
     finite = visible[np.isfinite(visible)]
     end = max(float(np.percentile(finite, 98)) if finite.size else 0.0, 1.5 * SUCCESS_DISTANCES_MM[-1])
     with _figure("errors", 9.2, 3.4, panels=2) as ((left, right), out):
         bins = np.linspace(0, end, 41).tolist()
-        for values, color, label in ((visible, _FIRST, "all visible"), (active, _SECOND, f"ncc > {threshold:g}")):
+        for values, color, label in ((visible, _FIRST, f"all {counted}"), (active, _SECOND, f"ncc > {threshold:g}")):
             inside = values[values <= end]
             left.hist(inside, bins=bins, color=color, alpha=0.55, label=label)
             ordered = np.sort(values)
@@ -113,7 +137,7 @@ def error_figure(errors_mm: NDArray[np.float64], confidence: NDArray[np.floating
             right.axvline(distance, color=_INK, linewidth=0.8, linestyle=":")
         dotted = ", ".join(f"{distance:g}" for distance in SUCCESS_DISTANCES_MM)
         right.set(xlim=(0, end), ylim=(0, 100))
-        right.set(xlabel=f"error at most (mm on the detector), dotted: {dotted}", ylabel="% of the visible landmarks")
+        right.set(xlabel=f"error at most (mm on the detector), dotted: {dotted}", ylabel=f"% of the {counted} landmarks")
         right.legend(loc="lower right")
     return out[0]
 
@@ -176,4 +200,33 @@ def geometry_figure(results: ImageResults) -> str | None:
                 _middle_half(axes[1], (low + high) / 2, values, upright=True)
             axes[1].set(xlabel="rotation from the standard AP view (degrees)", ylabel="error (mm on the detector)", xlim=(0, edges[-1]))
             axes[1].set_ylim(bottom=0)
+    return out[0]
+
+
+def calibration_figure(landmarks: LandmarkCalibration, pixels: PixelBins | None, structures: Sequence[str]) -> str | None:
+    """Share of landmarks that are right by confidence, and of pixels by probability; None when there is neither."""
+    filled = [b for b in landmarks.bins if b.count]
+    panels = bool(filled) + (pixels is not None)
+    if not panels:
+        return None
+    with _figure("calibration", 4.6 * panels, 3.3, panels) as (axes, out):
+        remaining = iter(axes)
+        if filled:
+            ax, most = next(remaining), max(b.count for b in filled)
+            for b in filled:
+                ax.bar((b.low + b.high) / 2, b.right or 0.0, width=0.09, color=_FIRST, alpha=0.25 + 0.65 * b.count / most)
+                ax.text((b.low + b.high) / 2, (b.right or 0.0) + 0.015, str(b.count), ha="center", fontsize=7.5)
+            ax.set(
+                xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence (ncc); numbers: landmarks", ylabel=f"share within {RIGHT_WITHIN_MM:g} mm"
+            )
+        if pixels is not None:
+            ax = next(remaining)
+            ax.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle=":")
+            for c, name in enumerate(structures):
+                used = pixels.count[c] > 0
+                x, y = pixels.probability[c, used] / pixels.count[c, used], pixels.truth[c, used] / pixels.count[c, used]
+                dash = _DASHES[c // len(_SERIES) % len(_DASHES)]
+                ax.plot(x, y, dash, color=_SERIES[c % len(_SERIES)], marker="o", markersize=3, label=name.replace("_", " "))
+            ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability of a pixel", ylabel="share that is true")
+            ax.legend(fontsize=7.5, loc="upper left")
     return out[0]

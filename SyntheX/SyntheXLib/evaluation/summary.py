@@ -1,5 +1,6 @@
 """All numbers of an evaluation in one tree, and the short table for the terminal."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -7,8 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SyntheXLib.evaluation import metrics
+from SyntheXLib.evaluation.bootstrap import DRAWS
+from SyntheXLib.evaluation.calibration import LandmarkCalibration, calibrate_landmarks
+from SyntheXLib.evaluation.confusion import ConfusionSummary, summarize_confusion
 from SyntheXLib.evaluation.curve import CURVE_SHARES, ActivationCurve, CurvePoint, activation_curve
+from SyntheXLib.evaluation.estimates import Headline, headlines
 from SyntheXLib.evaluation.metrics import DiceSummary, EmptyRule, ErrorSummary
+from SyntheXLib.evaluation.modes import counted_word
 from SyntheXLib.evaluation.results import ImageResults
 
 
@@ -33,11 +39,34 @@ class DiceNumbers:
 
 @dataclass(frozen=True)
 class SpecimenNumbers:
-    """Headline numbers of one specimen: images, mean Dice over the structures (strict), errors on the detector."""
+    """Numbers of one specimen or imaging system.
+
+    Attributes
+    ----------
+    images
+        Its images.
+    dice
+        Mean over the structures' means, images with an empty truth left out.
+    surface_mm
+        Mean of the average symmetric surface distances, mm.
+    errors, isocenter
+        Errors on the detector and in the plane of the isocentre.
+    """
 
     images: int
     dice: float | None
+    surface_mm: float | None
     errors: ErrorSummary
+    isocenter: ErrorSummary
+
+
+@dataclass(frozen=True)
+class SurfaceNumbers:
+    """Outline distances of one structure over the images where both masks have an outline: means in mm, and those images."""
+
+    mean_mm: float | None
+    hausdorff95_mm: float | None
+    images: int
 
 
 @dataclass(frozen=True)
@@ -46,10 +75,16 @@ class Summary:
 
     Attributes
     ----------
+    mode
+        How landmarks were placed and what counts, see `modes`.
+    notes
+        What keeps the mode from being followed to the letter.
     images
         Number of images.
     threshold
         Confidence above which a landmark is activated.
+    headline
+        The mode's own means with spread and interval, see `estimates.headlines`; all else here is pooled.
     dice, dice_released_code
         The two rules for empty masks.
     detector, isocenter
@@ -62,12 +97,21 @@ class Summary:
         The curve read at the threshold and at 50, 75, 90 and 100 % (None where it does not get so far).
     absent_auc
         See `metrics.absent_landmark_auc`.
-    specimens
+    specimens, imaging_systems
         By name; empty when the data set names none.
+    surface, confusion
+        By structure.
+    calibration
+        Of the landmarks' confidence.
+    mask_calibration_error
+        Expected calibration error by structure; None where probabilities are not stored.
     """
 
+    mode: str
+    notes: tuple[str, ...]
     images: int
     threshold: float
+    headline: dict[str, Headline]
     dice: DiceNumbers
     dice_released_code: DiceNumbers
     detector: ErrorSummary
@@ -78,6 +122,11 @@ class Summary:
     at_shares: dict[str, CurvePoint | None]
     absent_auc: float | None
     specimens: dict[str, SpecimenNumbers]
+    imaging_systems: dict[str, SpecimenNumbers]
+    surface: dict[str, SurfaceNumbers]
+    confusion: dict[str, ConfusionSummary]
+    calibration: LandmarkCalibration
+    mask_calibration_error: dict[str, float | None] | None
 
     def to_dict(self) -> dict[str, Any]:
         """For ``metrics.json``: plain numbers; the curve by its readings and its area."""
@@ -91,12 +140,17 @@ class Summary:
         return values
 
 
-def summarize(results: ImageResults, threshold: float = metrics.CONFIDENCE_THRESHOLD) -> Summary:
-    """Work out all numbers of an evaluation."""
+def summarize(results: ImageResults, threshold: float = metrics.CONFIDENCE_THRESHOLD, draws: int = DRAWS, seed: int = 0) -> Summary:
+    """Work out all numbers of an evaluation; `draws` and `seed` are those of the bootstrap."""
     errors, confidence = results.errors_detector_mm, results.confidence
     curve = activation_curve(errors, confidence)
-    names = sorted({name for name in results.specimen if name})
+    structures = results.task.structure_names
+    bins = results.pixel_bins
+    confusion = summarize_confusion(results.counts, results.pixels, results.mode)
     return Summary(
+        mode=results.mode,
+        notes=results.notes,
+        headline=headlines(results, threshold, draws, seed),
         images=len(results),
         threshold=threshold,
         dice=_dice(results, "strict"),
@@ -110,7 +164,12 @@ def summarize(results: ImageResults, threshold: float = metrics.CONFIDENCE_THRES
         at_threshold=curve.at_threshold(threshold),
         at_shares={f"{share:g}": curve.at_share(share) for share in CURVE_SHARES},
         absent_auc=metrics.absent_landmark_auc(confidence, results.known, results.visible),
-        specimens={name: _specimen(results, name, threshold) for name in names},
+        specimens=_groups(results, results.specimen, threshold),
+        imaging_systems=_groups(results, results.imaging_system, threshold),
+        surface={name: _surface(results, c) for c, name in enumerate(structures)},
+        confusion=dict(zip(structures, confusion, strict=True)),
+        calibration=calibrate_landmarks(errors, confidence),
+        mask_calibration_error=None if bins is None else dict(zip(structures, bins.expected_error(), strict=True)),
     )
 
 
@@ -119,12 +178,26 @@ def _dice(results: ImageResults, rule: EmptyRule) -> DiceNumbers:
     return DiceNumbers(metrics.mean_over_structures(each), pooled, dict(zip(results.task.structure_names, each, strict=True)))
 
 
-def _specimen(results: ImageResults, name: str, threshold: float) -> SpecimenNumbers:
-    rows: NDArray[np.bool_] = np.array([specimen == name for specimen in results.specimen])
-    counts = metrics.Overlap(results.counts.intersection[rows], results.counts.predicted[rows], results.counts.truth[rows])
-    each, _ = metrics.summarize_dice(counts)
-    errors = metrics.summarize_errors(results.errors_detector_mm[rows], results.confidence[rows], threshold)
-    return SpecimenNumbers(int(rows.sum()), metrics.mean_over_structures(each), errors)
+def _groups(results: ImageResults, group: Sequence[str], threshold: float) -> dict[str, SpecimenNumbers]:
+    """Numbers of each group; images without a name are left out."""
+    found = {}
+    for name in sorted({name for name in group if name}):
+        part = results.part(np.array([one == name for one in group]))
+        each, _ = metrics.summarize_dice(part.counts)
+        errors = metrics.summarize_errors(part.errors_detector_mm, part.confidence, threshold)
+        isocenter = metrics.summarize_errors(part.errors_isocenter_mm, part.confidence, threshold)
+        found[name] = SpecimenNumbers(len(part), metrics.mean_over_structures(each), _mean(part.surface_mm), errors, isocenter)
+    return found
+
+
+def _surface(results: ImageResults, structure: int) -> SurfaceNumbers:
+    mean, far = results.surface_mm[:, structure], results.hausdorff95_mm[:, structure]
+    return SurfaceNumbers(_mean(mean), _mean(far), int(np.count_nonzero(~np.isnan(mean))))
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    used = values[~np.isnan(values)]
+    return float(used.mean()) if used.size else None
 
 
 def number(value: float | None, digits: int = 2, unit: str = "") -> str:
@@ -142,8 +215,41 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
+#: What a mode's means are, in words.
+MEANS = {
+    "strict": "Mode strict, mean of the specimens' means with 95 % interval",
+    "paper-text": "Mode paper-text, mean ± SD of the test folds' means and SDs",
+    "released-code": "Mode released-code, pooled mean ± SD with 1.96 SD / sqrt(n)",
+}
+#: The headline numbers that are shown: title, digits, factor.
+HEADLINES = {
+    "activated_error_mm": ("error of the activated landmarks, mm", 2, 1),
+    "activated_share": ("activated landmarks, %", 1, 100),
+    "error_mm": ("error of all counted landmarks, mm", 2, 1),
+    "success_2.5_mm": ("within 2.5 mm, %", 1, 100),
+    "success_5_mm": ("within 5 mm, %", 1, 100),
+    "success_10_mm": ("within 10 mm, %", 1, 100),
+    "curve_area_mm": ("area under the activation curve, mm", 2, 1),
+    "absent_auc": ("visible against out of frame by confidence, area under the ROC curve", 3, 1),
+    "dice": ("Dice", 3, 1),
+    "surface_mm": ("surface distance, mm", 2, 1),
+}
+
+
+def headline_text(one: Headline, digits: int = 2, scale: float = 1) -> str:
+    """Mean with what the mode gives beside it: ``5.95 ± 3.52`` or ``5.95 [5.10, 6.80]``, or all three; SD is left out of shares."""
+    if one.value is None:
+        return "–"
+    text = f"{scale * one.value:.{digits}f}"
+    if one.sd is not None and scale == 1:
+        text += f" ± {one.sd:.{digits}f}"
+    if one.low is not None and one.high is not None:
+        text += f" [{scale * one.low:.{digits}f}, {scale * one.high:.{digits}f}]"
+    return text
+
+
 def terminal_table(summary: Summary) -> str:
-    """The short table: Dice by structure and landmark errors."""
+    """The short table: Dice by structure and landmark errors, and the mode's own means."""
     width = max(len("mean over 00 structures"), *map(len, summary.dice.structures))
     lines = [f"{'Dice (truth not empty)':<{width}}   mean     SD  images"]
     for name, one in summary.dice.structures.items():
@@ -155,9 +261,14 @@ def terminal_table(summary: Summary) -> str:
         e = summary.detector
         lines += [
             "",
-            f"Landmark error on the detector, all {e.visible} visible landmarks: median {number(e.median, unit=' mm')}, "
+            f"Landmark error on the detector, all {e.visible} {counted_word(summary.mode)} landmarks: "
+            f"median {number(e.median, unit=' mm')}, "
             f"mean {plus_minus(e.mean, e.sd, unit=' mm')}" + (f", {e.missing} without a prediction" if e.missing else ""),
             f"With confidence (ncc) > {summary.threshold:g}: {percent(e.activated_share)} ({e.activated} of {e.visible})"
             + (f", mean {plus_minus(e.activated_mean, e.activated_sd, unit=' mm')}" if e.activated else ""),
         ]
-    return "\n".join(lines)
+    lines += ["", f"{MEANS[summary.mode]}:"]
+    for key, (title, digits, scale) in HEADLINES.items():
+        if key in summary.headline:
+            lines.append(f"  {title}: {headline_text(summary.headline[key], digits, scale)}")
+    return "\n".join([*lines, *(f"Note: {note}" for note in summary.notes)])

@@ -64,7 +64,7 @@ def predict_dataset(
     threshold
         Confidence above which a landmark is called activated in ``landmarks.csv``.
     heatmaps
-        Store the heatmaps too (float16, several times the size of all else).
+        Store the heatmaps (float16) and the structures' probabilities (uint8) too, several times the size of all else.
     force
         Predict again even if the folder is complete.
     progress

@@ -46,6 +46,8 @@ class Prediction:
         (H, W) uint8, for pictures: the highest of the heatmaps, each squared and scaled so that its peak is its confidence.
     heatmaps
         (L, h, w) float16 on the network's grid; None unless asked for.
+    probability
+        (C, H, W) uint8, probability of each structure in steps of 1/255; None unless asked for.
     """
 
     mask: NDArray[np.unsignedinteger]
@@ -53,6 +55,7 @@ class Prediction:
     confidence: NDArray[np.float32]
     heat: NDArray[np.uint8]
     heatmaps: NDArray[np.float16] | None = None
+    probability: NDArray[np.uint8] | None = None
 
 
 class PredictionWriter:
@@ -87,6 +90,7 @@ class PredictionWriter:
             "confidence": prediction.confidence,
             "heat": prediction.heat,
             "heatmap": prediction.heatmaps,
+            "probability": prediction.probability,
             "index": np.array(index, dtype=np.int64),
         }
         for name, value in arrays.items():
@@ -138,6 +142,14 @@ class PredictionFolder:
         with h5py.File(self.folder / ARRAYS, "r") as file:
             for n in range(len(self)):
                 yield file["mask"][n]
+
+    def optional(self, name: str) -> Iterator[NDArray[Any] | None]:
+        """``heatmap`` (L, h, w) float16 or ``probability`` (C, H, W) uint8 of one image after another; None where they are not stored."""
+        import h5py
+
+        with h5py.File(self.folder / ARRAYS, "r") as file:
+            for n in range(len(self)):
+                yield file[name][n] if name in file else None
 
     def picture_arrays(self, n: int) -> tuple[NDArray[np.unsignedinteger], NDArray[np.float32]]:
         """Bit field (H, W) and highest heatmap (H, W) 0..1 of prediction n."""

@@ -70,7 +70,7 @@ class Predictor:
         images
             Any number, of any sizes.
         heatmaps
-            Also give the heatmaps of all landmarks.
+            Also give the heatmaps of all landmarks and the probabilities of all structures.
         batch
             Most images at a time.
 
@@ -114,7 +114,8 @@ class Predictor:
             raise SyntheXError(f"Device '{self.device}' has too little memory for a batch of {len(images)}, use a smaller one.") from error
         points = grid.restore_points(points)
         kept: Any = maps.to(torch.float16).numpy() if heatmaps else [None] * len(images)
-        return [Prediction(masks[n], points[n], confidence[n], heat[n], kept[n]) for n in range(len(images))]
+        chances: Any = self._probability(segmentation, grid) if heatmaps else [None] * len(images)
+        return [Prediction(masks[n], points[n], confidence[n], heat[n], kept[n], chances[n]) for n in range(len(images))]
 
     def _log_image(self, image: XrayImage, grid: NetworkGrid) -> "Tensor":
         """(1, *inner) log image; a linear one is resampled before the logarithm, as detector pixels are binned."""
@@ -139,6 +140,14 @@ class Predictor:
         present = (grid.restore(torch.sigmoid(logits)) > MASK_THRESHOLD).numpy()
         weights = (1 << np.arange(len(self.task.structures), dtype=np.int64)).astype(kind)
         return np.bitwise_or.reduce(present * weights[:, None, None], axis=1).astype(kind)
+
+    def _probability(self, logits: "Tensor", grid: NetworkGrid) -> NDArray[np.uint8]:
+        """(B, C, *inner) logits -> (B, structures, *shape), 255 = 1; the background of an exclusive task is left out."""
+        import torch
+
+        chances = torch.softmax(logits, dim=1)[:, 1:] if self.task.segmentation == "exclusive" else torch.sigmoid(logits)
+        steps: NDArray[np.uint8] = (grid.restore(chances).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+        return steps
 
     def _landmarks(self, maps: "Tensor") -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(B, L, h, w) heatmaps -> (B, L, 2) column and row, (B, L) confidence."""
