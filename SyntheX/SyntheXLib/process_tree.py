@@ -14,7 +14,11 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no such name
 
 
 def start(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
-    """Start a command (options: see ``subprocess.Popen``) in a process group of its own, so that Ctrl-C is ours to pass on."""
+    """Start a command (options: see ``subprocess.Popen``) in a process group of its own, so that Ctrl-C is ours to pass on.
+
+    On Windows it has a console of its own, which is not shown.
+    """
+    options.setdefault("creationflags", getattr(subprocess, "CREATE_NO_WINDOW", 0))
     return subprocess.Popen([str(part) for part in command], start_new_session=os.name == "posix", **options)
 
 

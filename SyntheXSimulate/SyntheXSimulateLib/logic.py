@@ -19,7 +19,7 @@ from SyntheXSimulateLib.browse import Browsed, browseDataset, browseSize
 from SyntheXSimulateLib.c_arm_display import CArmDisplay, lookAsSource, poseOfCamera, showPoseCloud
 from SyntheXSimulateLib.case_writer import CaseNodes
 from SyntheXSimulateLib.export import exportXray
-from SyntheXSimulateLib.generate import GenerateSettings, Generation, startGeneration
+from SyntheXSimulateLib.generate import GenerateSettings, Generation
 from SyntheXSimulateLib.landmarks import estimateLandmarks, matchLandmarks
 from SyntheXSimulateLib.overlays import showLandmarks, showMasks
 from SyntheXSimulateLib.pose_histogram import PoseHistogram, makeHistogram
@@ -186,7 +186,7 @@ class SyntheXSimulateLogic:
 
     def generate(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str, settings: GenerateSettings) -> Generation:
         """Start to make a data set of a case; see `generate.Generation`."""
-        return startGeneration(CaseNodes(volumeNode, labelsNode, markupsNode), load_task(taskName), settings)
+        return Generation(CaseNodes(volumeNode, labelsNode, markupsNode), load_task(taskName), settings)
 
     def browse(self, folder: Path | str, limit: int = 200) -> Browsed:
         """See `browse.browseDataset`."""
