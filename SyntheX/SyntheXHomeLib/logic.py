@@ -9,11 +9,14 @@ import slicer
 
 from SyntheXHomeLib import handover
 from SyntheXHomeLib.library_command import LibraryCommand
+from SyntheXHomeLib.subject_hierarchy import put_in_folder
 from SyntheXLib.cache import cache_folder, cache_sizes, empty_cache
 from SyntheXLib.datasets import sample
 from SyntheXLib.datasets.pip_download import Progress
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.installation import PackageState, package_states
+
+_FOLDER = "SyntheX samples"  # in the subject hierarchy
 
 
 class SyntheXLogic:
@@ -61,6 +64,8 @@ class SyntheXLogic:
                 slicer.mrmlScene.RemoveNode(node)
             raise
         handover.markAsSample(name, volumeNode, labelmapNode, markupsNode)
+        for node in filter(None, (volumeNode, labelmapNode, markupsNode)):
+            put_in_folder(node, _FOLDER, name)
         return volumeNode, labelmapNode, markupsNode
 
     def sampleSizes(self) -> dict[str, int]:

@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SyntheXHomeLib.library_command import Progress
-from SyntheXHomeLib.panels import enable
+from SyntheXHomeLib.panels import durationText, enable
 from SyntheXSimulateLib.generate import GenerateSettings, Generation
 
 _POLL_MS = 300
@@ -28,10 +28,10 @@ class GeneratePanel:
     start
         Starts a run with the settings it is given, see `SyntheXSimulateLogic.generate`.
     changed
-        Called when a run has begun, and when it has ended, then with the folder of the data set unless it failed.
+        Called when a run has begun, and with the run when that has ended.
     """
 
-    def __init__(self, ui: Any, start: Callable[[GenerateSettings], Generation], changed: Callable[[Path | None], None]) -> None:
+    def __init__(self, ui: Any, start: Callable[[GenerateSettings], Generation], changed: Callable[[Generation | None], None]) -> None:
         self._ui, self._start, self._changed = ui, start, changed
         self._randomizeTip = ui.randomizeCheckBox.toolTip
         self._why = ""
@@ -105,7 +105,7 @@ class GeneratePanel:
             self._ui.generateBar.visible = False
             self._ui.generateLabel.text = generation.message()
             self.close()
-            self._changed(None if generation.failed else generation.dataset)
+            self._changed(generation)
 
     def _show(self, progress: Progress) -> None:
         if not progress.total:
@@ -113,6 +113,5 @@ class GeneratePanel:
         self._ui.generateBar.maximum, self._ui.generateBar.value = progress.total, progress.done
         text = _("{done} of {total} images").format(done=progress.done, total=progress.total)
         if progress.secondsLeft is not None:
-            minutes, seconds = divmod(round(progress.secondsLeft), 60)
-            text += _(", {rate:.1f} a second, {minutes}:{seconds:02d} left").format(rate=progress.rate, minutes=minutes, seconds=seconds)
+            text += _(", {speed} images/s, {left} left").format(speed=f"{progress.rate:.1f}", left=durationText(progress.secondsLeft))
         self._ui.generateLabel.text = text

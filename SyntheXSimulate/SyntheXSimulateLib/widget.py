@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import slicer
@@ -12,6 +11,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
+from SyntheXHomeLib.settings import LAST_DATASET, remember
 from SyntheXSimulateLib.browse_panel import BrowsePanel
 from SyntheXSimulateLib.case_panel import CasePanel
 from SyntheXSimulateLib.generate import GenerateSettings, Generation
@@ -161,7 +161,9 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         settings = replace(settings, beam=self._image.beam(), device=self._image.device, renderer=p.renderer, tools=self._image.tools)
         return self.logic.generate(p.volume, p.labels, p.markups, p.task, settings)
 
-    def _onGeneration(self, folder: Path | None) -> None:
-        if folder is not None:
-            self._results.made("dataset", folder)
+    def _onGeneration(self, ended: Generation | None) -> None:
+        if ended is not None and not ended.failed:
+            self._results.made("dataset", ended.dataset)
+            if not ended.cancelled:
+                remember(LAST_DATASET, str(ended.dataset.resolve()))  # Train is opened with it
         self.updateState()

@@ -190,15 +190,17 @@ def test_the_table_lists_structures_and_landmarks_and_what_is_missing(simulate: 
 
 
 def test_a_data_set_is_started_followed_and_cancelled(simulate: SimpleNamespace, tmp_path: Path) -> None:
-    from SyntheXSimulateLib.generate import GenerateSettings, Progress
+    from SyntheXHomeLib.library_command import Progress
+    from SyntheXSimulateLib.generate import GenerateSettings
     from SyntheXSimulateLib.preview import Beam
 
     ui, button = simulate.ui, simulate.ui.generateButton
     assert (button.enabled, button.toolTip) == (False, "Name a folder first.")
     ui.generateFolder.currentPath = str(tmp_path)
     ui.countBox.value, ui.workersBox.value, ui.levelBox.currentIndex = 40, 2, 1
-    run = Mock(folder=tmp_path)
+    run = Mock(dataset=tmp_path, cancelled=False, failed=False)
     run.finished.return_value, run.progress.return_value, run.message.return_value = False, Progress(10, 40, 2.0, 75.0), "Done."
+    run.cancel.side_effect = lambda: setattr(run, "cancelled", True)
     simulate.logic.generate = Mock(return_value=run)
     button.click()
     simulate.logic.generate.assert_called_once_with(
@@ -207,11 +209,13 @@ def test_a_data_set_is_started_followed_and_cancelled(simulate: SimpleNamespace,
     assert button.text == "Cancel"
     assert not ui.countBox.enabled
     work(500)
-    assert ui.generateLabel.text == "10 of 40 images, 2.0 a second, 1:15 left"
+    assert ui.generateLabel.text == "10 of 40 images, 2.0 images/s, 1 min 15 s left"
     assert (ui.generateBar.value, ui.generateBar.maximum) == (10, 40)
     button.click()
     run.cancel.assert_called_once_with()
     assert not button.enabled
+    work(400)
+    assert ui.generateLabel.text == "Ending ..."
     run.finished.return_value = True
     work(500)
     assert (ui.generateLabel.text, button.text, button.enabled, ui.countBox.enabled) == ("Done.", "Generate data set", True, True)

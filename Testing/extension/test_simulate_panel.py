@@ -240,6 +240,7 @@ def test_a_data_set_is_made_browsed_and_deleted(
 ) -> None:
     import slicer
 
+    from SyntheXHomeLib.handover import lastDataset
     from SyntheXLib.datasets.reader import XrayDataset
 
     ui, p, folder = panel.ui, panel.widget.parameters, tmp_path / "set"
@@ -252,6 +253,7 @@ def test_a_data_set_is_made_browsed_and_deleted(
         if ui.generateButton.text == "Generate data set":
             break
     assert "5 images rendered" in ui.generateLabel.text
+    assert lastDataset() == str(folder)
     assert ui.browseLabel.text == "5 of 5 images take 1 MB of memory."
     ui.browseBox.value = 3
     ui.browseButton.click()
@@ -283,6 +285,9 @@ def test_a_data_set_is_made_browsed_and_deleted(
 
 
 def test_a_data_set_of_others_is_not_offered_for_deletion(panel: SimpleNamespace, squares: Path) -> None:
+    from SyntheXHomeLib.settings import LAST_DATASET, recall, remember
+
+    remember(LAST_DATASET, "")
     ui = panel.ui
     ui.generateFolder.currentPath = str(squares)
     ui.countBox.value, ui.workersBox.value = 2, 1
@@ -293,6 +298,7 @@ def test_a_data_set_of_others_is_not_offered_for_deletion(panel: SimpleNamespace
         if ui.generateButton.text == "Generate data set":
             break
     assert "another" in ui.generateLabel.text or "expected" in ui.generateLabel.text
+    assert recall(LAST_DATASET) == ""  # of a data set that is there but was not made
     assert ui.deleteButton.toolTip == "Nothing was made yet."
 
 
