@@ -58,8 +58,9 @@ class Bundle:
     def input_shape(self) -> tuple[int, int, int] | None:
         """Voxels along the three axes that the metadata gives for the input; None where it gives none, or a formula such as ``*``."""
         shape = self.input_format().get("spatial_shape")
-        whole = isinstance(shape, list) and len(shape) == 3 and all(isinstance(side, int) for side in shape)
-        return tuple(shape) if whole else None
+        if isinstance(shape, list) and len(shape) == 3 and all(isinstance(side, int) for side in shape):
+            return shape[0], shape[1], shape[2]
+        return None
 
     def channel_names(self) -> dict[int, str]:
         """Names of the output's channels by the metadata; empty where it does not tell.
