@@ -53,7 +53,7 @@ class GeneratePanel:
             enable(self._ui.generateButton, _("End the run; what is finished stays"), ending)
         else:
             tip = _("Make labelled X-rays in a process of their own; a folder that holds a part of this data set is continued")
-            enable(self._ui.generateButton, tip, why or ("" if self._ui.generateFolder.currentPath else _("Name a folder first.")))
+            enable(self._ui.generateButton, tip, why or ("" if self._ui.generateFolder.currentPath else _("Needs a folder.")))
         for widget in (self._ui.generateFolder, self._ui.countBox, self._ui.imageSizeBox, self._ui.workersBox, self._ui.seedBox):
             widget.enabled = not running
         level = "" if self._ui.levelBox.currentText == "realistic" else _("Matters to the realistic level alone.")

@@ -87,12 +87,12 @@ class SegmentPanel:
     def _why(self) -> str:
         volume = self._parameters.volume
         if volume is None or volume.GetAttribute(GEOMETRY_ATTRIBUTE):
-            return _("Choose a CT first.")
+            return _("Needs a CT.")
         network, model = bool(self._ui.segmentWayBox.currentIndex), self._model()
         key = model or ("network" if network else "")
         if key not in self._lacks:
             self._lacks[key] = self._logic.whyNoSegmentation(model or (None if network else ""))
-        return self._lacks[key] or (_("Name a model first.") if network and not model else "")
+        return self._lacks[key] or (_("Needs a model.") if network and not model else "")
 
     def _changed(self) -> None:
         self._lacks.clear()

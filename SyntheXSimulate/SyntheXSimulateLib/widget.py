@@ -115,9 +115,9 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _why(self) -> str:
         """Why nothing can be rendered; empty when it can."""
         if self.parameters.volume is None:
-            return _("Choose a CT first.")
+            return _("Needs a CT.")
         if self.parameters.labels is None:
-            return _("Choose a segmentation or label map first.")
+            return _("Needs a segmentation or label map.")
         if self.parameters.volume.GetAttribute(GEOMETRY_ATTRIBUTE):
             return _("The chosen CT is a simulated X-ray: choose a CT.")
         return self._image.why()

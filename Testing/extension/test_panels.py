@@ -1,6 +1,5 @@
 """The panels, set up and used under the stand-in for Slicer's application."""
 
-import os
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,18 +9,9 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from standin.window import picture, work
 
 MODULES = ("SyntheX", "SyntheXSimulate", "SyntheXTrain", "SyntheXInfer")
-
-
-def picture(panel: Any, name: str) -> None:
-    """Save a picture of the panel, 400 pixels wide, where SYNTHEX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("SYNTHEX_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        panel.show()
-        panel.resize(400, panel.layout().heightForWidth(400))
-        assert panel.grab().save(str(Path(folder, f"{name}.png")))
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -65,7 +55,7 @@ def simulate(load: Any, scene: Any) -> Iterator[SimpleNamespace]:
     module, widget, _ = load("SyntheXSimulate")
     ui, logic = widget.ui, widget.logic
     assert not ui.renderButton.enabled
-    assert ui.renderButton.toolTip == "Choose a CT first."
+    assert ui.renderButton.toolTip == "Needs a CT."
     assert not ui.liveCheckBox.enabled
     nodes = [scene.AddNewNodeByClass(f"vtkMRML{kind}Node", kind) for kind in ("ScalarVolume", "LabelMapVolume", "MarkupsFiducial")]
     ui.markupsSelector.setCurrentNode(nodes[2])
@@ -77,16 +67,6 @@ def simulate(load: Any, scene: Any) -> Iterator[SimpleNamespace]:
     widget._view.cArm = Mock(beam=None, detector=None)
     yield SimpleNamespace(module=module, widget=widget, ui=ui, logic=logic, nodes=nodes, preview=preview)
     widget.cleanup()
-
-
-def work(milliseconds: int) -> None:
-    """Let Qt work for a while."""
-    from PySide6.QtCore import QDeadlineTimer
-    from PySide6.QtWidgets import QApplication
-
-    end = QDeadlineTimer(milliseconds)
-    while not end.hasExpired():
-        QApplication.processEvents()
 
 
 def test_the_simulate_panel_renders_once_ct_and_labels_are_chosen(simulate: SimpleNamespace, scene: Any) -> None:
@@ -105,7 +85,7 @@ def test_the_simulate_panel_renders_once_ct_and_labels_are_chosen(simulate: Simp
     assert simulate.widget._view.cArm.show.call_count >= 1
     scene.RemoveNode(simulate.nodes[1])
     assert not ui.renderButton.enabled
-    assert ui.renderButton.toolTip == "Choose a segmentation or label map first."
+    assert ui.renderButton.toolTip == "Needs a segmentation or label map."
 
 
 def test_the_simulate_panel_shows_previews_while_dragged_and_the_full_view_at_rest(simulate: SimpleNamespace) -> None:
@@ -151,7 +131,7 @@ def test_the_simulate_panel_says_why_export_and_the_3d_view_are_not_there(simula
     assert (ui.fromViewButton.enabled, ui.fromViewButton.toolTip) == (False, "There is no 3D view.")
     assert not ui.toViewButton.enabled
     ui.renderButton.click()
-    assert ui.exportButton.toolTip == "Name a file first."
+    assert ui.exportButton.toolTip == "Needs a file."
     ui.exportPath.currentPath = str(tmp_path / "xray.png")
     assert ui.exportButton.enabled
     simulate.logic.export = Mock(return_value=tmp_path / "xray.png")
@@ -195,7 +175,7 @@ def test_a_data_set_is_started_followed_and_cancelled(simulate: SimpleNamespace,
     from SyntheXSimulateLib.preview import Beam
 
     ui, button = simulate.ui, simulate.ui.generateButton
-    assert (button.enabled, button.toolTip) == (False, "Name a folder first.")
+    assert (button.enabled, button.toolTip) == (False, "Needs a folder.")
     ui.generateFolder.currentPath = str(tmp_path)
     ui.countBox.value, ui.workersBox.value, ui.levelBox.currentIndex = 40, 2, 1
     run = Mock(dataset=tmp_path, cancelled=False, failed=False)
