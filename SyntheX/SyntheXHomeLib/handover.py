@@ -55,6 +55,7 @@ def giveSample() -> None:
         return
     sample[0].SetAttribute(_GIVEN_ATTRIBUTE, "1")
     for role, node in zip(("volume", "labels", "markups"), sample, strict=True):
+        parameters.SetParameter(role, "")  # as Slicer's wrapper does, which else would write its default over the reference
         parameters.SetNodeReferenceID(role, None if node is None else node.GetID())
 
 

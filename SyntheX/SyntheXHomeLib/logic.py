@@ -57,8 +57,9 @@ class SyntheXLogic:
             labelmapNode.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
             markupsNode = None
             if case.landmarks is not None:
-                markups = slicer.modules.markups.logic().LoadMarkups(str(case.landmarks), f"{name} landmarks")
+                markups = slicer.modules.markups.logic().LoadMarkups(str(case.landmarks))
                 markupsNode = _loaded(slicer.mrmlScene.GetNodeByID(markups) if markups else None, case.landmarks, made)
+                markupsNode.SetName(f"{name} landmarks")  # in place of the one in the file
         except SyntheXError:
             for node in made:
                 slicer.mrmlScene.RemoveNode(node)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from standin.window import picture, work
 
+from SyntheXHomeLib.library_command import Progress
+
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (20, 22, 24)
 
@@ -143,8 +145,8 @@ class FakeRun:
         self.volume, self._node = volume, node
         self.done, self.failure, self.closed, self.asked = False, "", False, False
 
-    def progress(self) -> tuple[int, int]:
-        return 30, 100
+    def progress(self) -> Progress:
+        return Progress(30, 100)
 
     def message(self) -> str:
         return self.failure or "TotalSegmentator: Predicting part 1 of 2 ..."
@@ -152,9 +154,11 @@ class FakeRun:
     def finished(self) -> bool:
         return self.done
 
+    @property
     def failed(self) -> bool:
         return bool(self.failure)
 
+    @property
     def cancelled(self) -> bool:
         return self.asked
 

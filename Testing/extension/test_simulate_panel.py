@@ -60,6 +60,26 @@ def folder_of(node: Any) -> str:
     return f"{hierarchy.GetItemName(hierarchy.GetItemParent(study))}/{hierarchy.GetItemName(study)}"
 
 
+def test_a_panel_that_is_opened_for_the_first_time_takes_the_sample_with_its_landmarks(slicer_gui: ModuleType, scene: Any) -> None:
+    from standin.application import load_module
+
+    from SyntheXHomeLib.handover import giveSample, markAsSample
+
+    hu = np.zeros((2, 2, 2), np.int16)
+    volume, labels = (
+        slicer_gui.util.addVolumeFromArray(hu, np.eye(4), name, f"vtkMRML{kind}VolumeNode")
+        for name, kind in (("pelvis", "Scalar"), ("pelvis labels", "LabelMap"))
+    )
+    markups = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "pelvis landmarks")
+    markAsSample("pelvis", volume, labels, markups)
+    giveSample()
+    _, widget, _ = load_module(ROOT / "SyntheXSimulate/SyntheXSimulate.py")
+    chosen = widget.parameters
+    assert (chosen.volume, chosen.labels, chosen.markups) == (volume, labels, markups)
+    assert widget.ui.markupsSelector.currentNode() is markups
+    widget.cleanup()
+
+
 def test_the_panel_fits_400_pixels_with_every_section_open_and_in_dark(panel: SimpleNamespace, wire: Path) -> None:
     ui = panel.ui
     picture(panel.qt, "SyntheXSimulate_closed")

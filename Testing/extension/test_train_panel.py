@@ -173,7 +173,7 @@ def test_samples_are_drawn_by_a_child_process_and_shown(train: SimpleNamespace, 
     assert node.GetImageData().GetDimensions() == (768, 1024, 1)
     ui.sliceViewButton.click()
     assert scene.GetNumberOfNodesByClass("vtkMRMLVectorVolumeNode") == 1
-    kept = train.widget._pictures._page._folder
+    kept = train.widget._pictures._page.folder
     assert kept.is_dir()
     train.widget.cleanup()
     assert not kept.exists()
