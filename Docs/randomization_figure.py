@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from figures import POSE
+from PIL import Image, ImageDraw, ImageFont
 
 from SyntheXLib.datasets.sample import fetch_sample
-from SyntheXLib.inference.overlay import Layers, compose, write_picture
+from SyntheXLib.inference.overlay import Layers, compose
 from SyntheXLib.networks.normalization import log_image
 from SyntheXLib.randomization.batch import XrayBatch
 from SyntheXLib.randomization.corruption import BoxDropout, BoxNoise, Dropout, SaltAndPepper
@@ -37,7 +38,7 @@ from SyntheXLib.tasks.labels import structure_masks
 from SyntheXLib.tasks.task import load_task
 
 PAGE = Path(__file__).parent / "Screenshots" / "randomization.png"
-SIDE, COLUMNS = 200, 3
+SIDE, COLUMNS = 140, 3
 
 
 def at(value: float) -> tuple[float, float]:
@@ -97,19 +98,18 @@ def main() -> None:
     lines += [np.full_like(lines[0], 255)] * (-len(lines) % 3)
     columns = [np.vstack(lines[first::3]) for first in range(3)]
     gap = np.full((columns[0].shape[0], 12, 3), 255, np.uint8)
-    write_picture(PAGE, np.hstack([columns[0], gap, columns[1], gap, columns[2]]))
+    page = Image.fromarray(np.hstack([columns[0], gap, columns[1], gap, columns[2]]))
+    page.quantize(128, dither=Image.Dither.NONE).save(PAGE, optimize=True)  # noise does not pack well
 
 
 def _tile(batch: XrayBatch, task: object) -> np.ndarray:
     low, high = np.percentile(batch.image.numpy(), (2, 99.8))  # a network sees its input scaled, too
-    gray = ((batch.image[0, 0].numpy() - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
+    gray = ((batch.image[0, 0].numpy() - low) / max(high - low, 1e-6) * 255).clip(0, 255).astype(np.uint8)
     points = np.where(batch.visible[0, :, None].numpy(), batch.landmarks[0].numpy(), np.nan)
     return compose(gray, task, Layers(batch.labels[0].numpy().astype(bool), points), SIDE)  # type: ignore[arg-type]
 
 
 def _title(text: str, width: int) -> np.ndarray:
-    from PIL import Image, ImageDraw, ImageFont
-
     image = Image.new("RGB", (width, 20), "white")
     ImageDraw.Draw(image).text((4, 3), text, "black", ImageFont.load_default(13))
     return np.asarray(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,17 @@ import numpy as np
 from SyntheXLib.files import atomic_write
 
 
+@dataclass(frozen=True)
 class ArrayFolder:
     """A folder of arrays, each made by the first process that asks for it.
 
-    Parameters
+    Attributes
     ----------
     folder
         Best on a disk of this machine.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     def get(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """The array of that name, read-only; made by `make` where its file is not there yet.

@@ -70,7 +70,7 @@ def alone(job: ShardJob) -> dict[str, float]:
 
     maker = ShardMaker(job)
     maker._view(0)  # loads and compiles
-    renderer = maker._renderers[0]
+    _, renderer = maker._renderers[0]
     with mock.patch.object(view_module, "make_image", clocked("physics", view_module.make_image)), patched(renderer, clocked):
         started = time.perf_counter()
         for index in range(job.count):

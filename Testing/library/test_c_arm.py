@@ -94,7 +94,17 @@ def test_a_generic_device_from_numbers() -> None:
     assert (device.rows, device.columns, device.pixel_spacing_mm, device.source_to_detector_mm) == (1024, 768, 0.3, 1100)
 
 
-def test_a_mirrored_or_scaled_pose_is_refused() -> None:
-    for matrix in (np.diag([-1.0, 1, 1, 1]), np.diag([2.0, 2, 2, 1])):
+def test_a_scaled_or_sheared_pose_is_refused() -> None:
+    sheared = np.eye(4)
+    sheared[0, 1] = 0.1
+    for matrix in (np.diag([2.0, 2, 2, 1]), sheared):
         with pytest.raises(SyntheXError, match="rigid"):
             CIOS.camera(matrix)
+
+
+def test_a_mirrored_pose_gives_the_picture_seen_from_the_detector() -> None:
+    pose = CArmPose(20, -10, 5, source_to_isocenter_mm=700).world_to_camera(np.zeros(3))
+    seen, mirrored = (CIOS.camera(matrix, shape=(64, 64)) for matrix in (pose, np.diag([-1.0, 1, 1, 1]) @ pose))
+    points = np.array([[10.0, 40, -30], [-60, 5, 20]])
+    (pixels, _), (other, inside) = seen.project(points), mirrored.project(points)
+    assert np.allclose(other, [63, 0] + pixels * [-1, 1]) and inside.all() and np.allclose(seen.source, mirrored.source)

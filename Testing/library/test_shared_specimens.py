@@ -22,7 +22,7 @@ from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.shared_arrays import ArrayFolder
 from SyntheXLib.simulation import local
-from SyntheXLib.simulation.job import ShardJob
+from SyntheXLib.simulation.job import ShardJob, ShardMaker
 from SyntheXLib.simulation.local import run_local
 from SyntheXLib.simulation.specimen_store import SpecimenStore
 from SyntheXLib.simulation.view import ViewSettings
@@ -119,7 +119,9 @@ def test_warnings_are_told_before_the_first_image(job: ShardJob) -> None:
         told: list[str] = []
         run_local(job, workers, lambda done, total, told=told: told.append(str(done)), on_warning=told.append)
         if workers == 1:
-            assert told[0] == "0" and told[1].startswith("Landmarks of ct:") and told[2] == "1"
+            assert (
+                told[0] == "0" and told[1].startswith("CT of ct has voxels") and told[2].startswith("Landmarks of ct:") and told[3] == "1"
+            )
         else:
             assert told == ["60"]  # nothing to make, nothing to read
 
@@ -137,3 +139,16 @@ def test_a_process_is_alive_until_it_ends() -> None:
     assert is_alive(os.getpid()) and is_alive(child.pid)
     child.communicate(b"\n")
     assert not is_alive(child.pid)
+
+
+def test_patients_made_of_a_case_lie_in_files_too_and_only_the_last_of_each(hip_phantom: CaseFiles, tmp_path: Path) -> None:
+    varied = replace(HIP, variation=replace(HIP.variation, variants=3), simulation=replace(HIP.simulation, views_per_specimen=1))
+    job = ShardJob(tmp_path / "data", varied, (hip_phantom,), ViewSettings("naive", image_size=32), seed=7, count=4, shard_size=4)
+    own, shared = ShardMaker(job), ShardMaker(job, store=SpecimenStore(tmp_path / "store"))
+    for index in range(4):
+        first, second = own._view(index), shared._view(index)
+        assert np.array_equal(first["image"], second["image"]) and np.array_equal(first["mask"], second["mask"])
+        assert first["parameters"] == second["parameters"]
+        kept = [path.name for path in (tmp_path / "store").iterdir() if "-" in path.name]
+        assert len(kept) == 1
+        assert isinstance(shared._patients.of_image(index).specimen.hu, np.memmap)

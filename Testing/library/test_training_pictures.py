@@ -38,7 +38,7 @@ def test_the_page_shows_what_the_network_gets(toy: Path, tmp_path: Path, monkeyp
     train(config(toy, tmp_path / "run", epochs=1, batch=5))
     trained, drawn = torch.cat(seen)[:7], []
     gray = pictures.to_gray
-    monkeypatch.setattr(pictures, "to_gray", lambda image: drawn.append(image) or gray(image))
+    monkeypatch.setattr(pictures, "to_gray", lambda image, **options: drawn.append(image) or gray(image, **options))
     write_samples(config(toy, tmp_path / "unused", batch=5), tmp_path / "page.png", count=7)
     np.testing.assert_array_equal(np.stack(drawn), trained[:, 0].numpy())
     assert not (tmp_path / "unused").exists()

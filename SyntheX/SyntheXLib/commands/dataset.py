@@ -1,16 +1,19 @@
-"""``synthex dataset``: look at a data set, check it, split, merge and export it."""
+"""``synthex dataset``: look at a data set, check it, split, merge, export and import it."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from SyntheXLib.commands.dataset_import import add_import
 from SyntheXLib.commands.progress import progress_bar
 from SyntheXLib.errors import SyntheXError
 
 
 def add(commands: Any) -> None:
     """Declare the options."""
-    parser = commands.add_parser("dataset", help="describe, check, show, split, merge or export a data set")
+    parser = commands.add_parser("dataset", help="describe, check, show, split, merge, export or import a data set")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def action(name: str, run: Any, text: str, several: bool = False) -> argparse.ArgumentParser:
@@ -34,6 +37,7 @@ def add(commands: Any) -> None:
     export = action("export", _export, "write a data set in a format of others")
     export.add_argument("--format", required=True, choices=("coco", "nifti"), help="coco: 16-bit PNG and annotations.json; nifti")
     export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the files go")
+    add_import(actions)
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -81,6 +85,9 @@ def _show(options: argparse.Namespace) -> int:
     count = min(options.count, len(dataset))
     write_contact_sheet(dataset, [index * len(dataset) // count for index in range(count)], folder / "images.png")
     print(folder / "images.png")
+    if not any(np.isfinite(dataset[index].world_to_camera).all() for index in range(len(dataset))):
+        print("No image has a known camera: there are no views to show.")
+        return 0
     write_pose_figure(dataset, folder / "poses.png")
     print(folder / "poses.png")
     return 0

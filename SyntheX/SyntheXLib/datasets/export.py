@@ -57,8 +57,8 @@ def export_coco(dataset: XrayDataset, folder: Path, progress: Progress | None = 
                 "width": width,
                 "height": height,
                 "scale": scale,
-                "world_to_camera": sample.world_to_camera.tolist(),
-                "intrinsics": sample.intrinsics.tolist(),
+                "world_to_camera": _matrix(sample.world_to_camera),
+                "intrinsics": _matrix(sample.intrinsics),
                 "parameters": sample.parameters,
             }
         )
@@ -94,16 +94,13 @@ def export_nifti(dataset: XrayDataset, folder: Path, progress: Progress | None =
         for kind, array in (("image", sample.image), ("mask", sample.mask)):
             image = sitk.GetImageFromArray(array[None])
             image.SetSpacing((spacing, spacing, 1.0))
-            # Two suffixes: a temporary name beside it keeps the last one alone, by which the format is told.
             with atomic_write(folder / f"{sample.index:06d}_{kind}.nii.gz") as temporary:
-                whole = temporary.with_suffix(".nii.gz")
-                sitk.WriteImage(image, str(whole))
-                whole.replace(temporary)
+                sitk.WriteImage(image, str(temporary))
         known = dict(zip(dataset.task.landmark_names, zip(_points(sample), sample.visible.tolist(), strict=True), strict=True))
         content = {
             "landmarks": {name: {"pixel": point, "visible": visible} for name, (point, visible) in known.items()},
-            "world_to_camera": sample.world_to_camera.tolist(),
-            "intrinsics": sample.intrinsics.tolist(),
+            "world_to_camera": _matrix(sample.world_to_camera),
+            "intrinsics": _matrix(sample.intrinsics),
             "parameters": sample.parameters,
         }
         with atomic_write(folder / f"{sample.index:06d}.json") as temporary:
@@ -118,6 +115,11 @@ def _samples(dataset: XrayDataset, progress: Progress | None) -> Iterator[Sample
         yield dataset[index]
         if progress is not None:
             progress(index + 1, len(dataset))
+
+
+def _matrix(values: np.ndarray) -> list[list[float]] | None:
+    """For JSON; None where unknown."""
+    return values.tolist() if np.isfinite(values).all() else None
 
 
 def _points(sample: Sample) -> list[list[float] | None]:

@@ -32,9 +32,9 @@ class Sample:
     visible
         (L,) bool, inside the frame.
     world_to_camera
-        (4, 4), mm.
+        (4, 4), mm; NaN where unknown, as in imported images.
     intrinsics
-        (3, 3), pixels.
+        (3, 3), pixels; NaN where unknown.
     parameters
         Specimen, pose, coverage and what else was drawn.
     """
@@ -88,12 +88,12 @@ class XrayDataset:
 
     @property
     def source_to_detector_mm(self) -> float:
-        """Distance from source to detector, mm."""
-        return float(self.header.configuration["source_to_detector_mm"])
+        """Distance from source to detector, mm; NaN where unknown, as in imported images."""
+        return _known(self.header.configuration.get("source_to_detector_mm"))
 
     def source_to_isocenter_mm(self, index: int) -> float:
-        """Distance from source to isocentre of an image along the central ray, mm."""
-        return float(self.parameters(index)["source_to_isocenter_mm"])
+        """Distance from source to isocentre of an image along the central ray, mm; NaN where unknown, as in imported images."""
+        return _known(self.parameters(index).get("source_to_isocenter_mm"))
 
     def checksum(self) -> str:
         """See `format.content_checksum`."""
@@ -159,3 +159,7 @@ class XrayDataset:
             return h5py.File(path, "r")
         except OSError as error:
             raise SyntheXError(f"Shard {path} cannot be read: expected an HDF5 file ({error}).") from error
+
+
+def _known(value: Any) -> float:
+    return float("nan") if value is None else float(value)

@@ -31,16 +31,17 @@ def write_pose_figure(dataset: XrayDataset, path: Path) -> None:
     Raises
     ------
     SyntheXError
-        When the data set holds no camera, as imported ones do not, or the disk is full.
+        When no image has a known camera, as imported ones may, or the disk is full.
     """
     from matplotlib.figure import Figure
 
     values: dict[str, list[float]] = {name: [] for name in _SHOWN}
     cameras = np.array([dataset[index].world_to_camera for index in range(len(dataset))])
-    if not np.isfinite(cameras).all():
-        raise SyntheXError(f"{dataset.folder} holds images without a camera: their views cannot be shown.")
-    values["rotation_deg"] = rotation_from_standard_view(cameras).tolist()
-    for index in range(len(dataset)):
+    known = np.flatnonzero(np.isfinite(cameras).all((1, 2)))
+    if not known.size:
+        raise SyntheXError(f"{dataset.folder}: no image has a known camera, so that there are no views to show.")
+    values["rotation_deg"] = rotation_from_standard_view(cameras[known]).tolist()
+    for index in known.tolist():
         for name, value in dataset.parameters(index).items():
             if name in values and name != "rotation_deg":
                 values[name].append(float(value))
@@ -51,6 +52,6 @@ def write_pose_figure(dataset: XrayDataset, path: Path) -> None:
             axes.hist(values[name], bins=30, color="#3b6ea8")
         axes.set_xlabel(text)
         axes.set_ylabel("images")
-    figure.suptitle(f"{dataset.folder.name}: {len(dataset)} views, task {dataset.task.name}")
+    figure.suptitle(f"{dataset.folder.name}: {len(known)} views, task {dataset.task.name}")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png")

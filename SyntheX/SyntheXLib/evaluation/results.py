@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation.metrics import Overlap, landmark_errors, overlap, to_isocenter
-from SyntheXLib.scene.poses import CArmPose
+from SyntheXLib.scene.view_angles import rotation_from_standard_view
 from SyntheXLib.tasks.labels import bits_of_labels, exclusive_labels, structure_masks
 from SyntheXLib.tasks.task import Task
 
@@ -33,7 +33,7 @@ class ImageResults:
     specimen
         Name of the specimen of each image, empty where the data set does not say.
     angle_deg
-        (N,) angle of the rotation between the view and the standard AP view, 0..180 degrees.
+        (N,) angle of the rotation between the view and the standard AP view, 0..180 degrees; NaN where the camera is unknown.
     coverage
         (N,) share of the rays that leave the CT through a cut end, 0..1; NaN where unknown.
     counts
@@ -45,7 +45,7 @@ class ImageResults:
     visible
         (N, L) the true position lies inside the frame.
     errors_detector_mm, errors_isocenter_mm
-        (N, L) see `metrics.landmark_errors`.
+        (N, L) see `metrics.landmark_errors`; at the isocentre NaN where its distance is unknown.
     """
 
     task: Task
@@ -134,13 +134,8 @@ def split_masks(bits: NDArray[np.unsignedinteger], task: Task) -> NDArray[np.boo
 
 
 def angle_from_ap(world_to_camera: NDArray[np.floating]) -> float:
-    """Angle in degrees of the one rotation that turns the standard AP view (patient supine, head up) into this view, roll included.
-
-    The angle of a rotation matrix R is arccos((trace R - 1) / 2).
-    """
-    standard = CArmPose().world_to_camera(np.zeros(3))[:3, :3]
-    turn = np.asarray(world_to_camera)[:3, :3] @ standard.T
-    return float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
+    """See `scene.view_angles.rotation_from_standard_view`, for one (4, 4) camera; NaN where it is unknown."""
+    return float(rotation_from_standard_view(np.asarray(world_to_camera, float)[None])[0])
 
 
 def _number(value: Any) -> float:

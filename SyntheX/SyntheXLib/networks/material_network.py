@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,12 +94,13 @@ class MaterialNetwork:
         return index[0, 0].numpy().astype(np.uint8)
 
 
-def load_material_network(path: Path) -> MaterialNetwork:
+def load_material_network(path: Path, what: str = "Material network", name_of: Callable[[str], str] = material_name) -> MaterialNetwork:
     """Load a network from TorchScript (``.ts``, ``.pt``) with MONAI's ``metadata.json`` in it, or from the folder of a MONAI bundle.
 
     See `bundle.load_bundle` for what is loaded. The metadata names the materials in ``network_data_format.outputs.pred.channel_def`` and
     may give the input's ``spatial_shape`` and ``value_range``; a table ``synthex`` may give ``hu_range`` and ``spacing_mm``. TorchScript
     is a program of its own, without access to Python, but one whose source should be trusted all the same.
+    Errors call the network `what`; `name_of` makes the name of a channel of that in the metadata.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def load_material_network(path: Path) -> MaterialNetwork:
     """
     bundle = load_bundle(path)
     if not bundle.metadata:
-        raise SyntheXError(f"Network {path}: expected metadata.json (MONAI) with the materials of the channels, found none.")
+        raise SyntheXError(f"{what} {path}: expected metadata.json (MONAI) with the materials of the channels, found none.")
     names, own = bundle.channel_names(), bundle.metadata.get("synthex", {})
     options: dict[str, Any] = {"window": bundle.input_shape()} if bundle.input_shape() else {}
     try:
@@ -117,9 +119,9 @@ def load_material_network(path: Path) -> MaterialNetwork:
                 options[key] = (low, high)
         options["spacing_mm"] = float(own.get("spacing_mm", 0))
     except (TypeError, ValueError, AttributeError) as error:
-        raise SyntheXError(f"Network {path}: a range or the spacing in metadata.json is not right ({error}).") from error
+        raise SyntheXError(f"{what} {path}: a range or the spacing in metadata.json is not right ({error}).") from error
     if sorted(names) != list(range(len(names))):
         raise SyntheXError(
-            f"Network {path}: expected materials for the channels 0 to {len(names) - 1}, found {', '.join(map(str, sorted(names)))}."
+            f"{what} {path}: expected materials for the channels 0 to {len(names) - 1}, found {', '.join(map(str, sorted(names)))}."
         )
-    return MaterialNetwork(bundle.network, tuple(material_name(names[channel]) for channel in range(len(names))), **options)
+    return MaterialNetwork(bundle.network, tuple(name_of(names[channel]) for channel in range(len(names))), **options)

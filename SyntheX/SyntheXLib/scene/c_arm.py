@@ -23,7 +23,8 @@ class Camera:
     Attributes
     ----------
     world_to_camera
-        (4, 4) rigid transform from world (RAS, mm) to the camera frame (mm).
+        (4, 4) rigid transform from world (RAS, mm) to the camera frame (mm). Its determinant is 1, and the picture as seen from the source,
+        or -1: as seen from the detector's side.
     intrinsics
         (3, 3) matrix from camera coordinates to pixels (column, row, 1), up to scale.
     shape
@@ -131,7 +132,7 @@ class CArm:
         Parameters
         ----------
         world_to_camera
-            (4, 4) rigid transform, mm.
+            (4, 4) rigid transform, mm; of determinant -1 where the picture is as seen from the detector's side.
         crop_px
             Detector pixels cut off on every side.
         shape
@@ -140,14 +141,12 @@ class CArm:
         Raises
         ------
         SyntheXError
-            When the crop leaves nothing, or the transform is not rigid.
+            When the crop leaves nothing, or the transform scales or shears.
         """
         world_to_camera = np.asarray(world_to_camera, float)
         rotation = world_to_camera[:3, :3]
-        if not (np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6) and np.linalg.det(rotation) > 0):
-            raise SyntheXError(
-                "Camera: world_to_camera must be a rigid transform (rotation and translation), found scaling, shear or a mirror."
-            )
+        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6):
+            raise SyntheXError("Camera: world_to_camera must be a rigid transform (rotation and translation), found scaling or shear.")
         rows, columns = self.rows - 2 * crop_px, self.columns - 2 * crop_px
         if rows < 1 or columns < 1:
             raise SyntheXError(f"C-arm: crop_px {crop_px} leaves nothing of a detector of {self.rows} x {self.columns} pixels.")

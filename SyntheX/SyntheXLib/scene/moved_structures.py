@@ -47,7 +47,7 @@ def move_structure(
         When the structure is unknown or empty, a landmark is unknown, or the transform is not rigid.
     """
     motion = np.asarray(motion, float)
-    if not (np.allclose(motion[:3, :3] @ motion[:3, :3].T, np.eye(3), atol=1e-6) and np.linalg.det(motion[:3, :3]) > 0):
+    if not (np.allclose(motion[:3, :3] @ motion[:3, :3].T, np.eye(3), atol=1e-4) and np.linalg.det(motion[:3, :3]) > 0):
         raise SyntheXError(f"Motion of '{structure}': expected a rigid transform, found {motion.tolist()}.")
     if structure not in specimen.structures:
         raise SyntheXError(f"Specimen {specimen.name}: structure '{structure}' is not among {', '.join(specimen.structures)}.")

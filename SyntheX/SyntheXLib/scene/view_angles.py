@@ -45,7 +45,13 @@ def positioner_angles(world_to_camera: np.ndarray) -> tuple[float, float]:
 
 
 def rotation_from_standard_view(world_to_camera: np.ndarray) -> np.ndarray:
-    """Angle (N,) in degrees of the rotation that carries the standard view onto each camera (N, 4, 4), from the trace of its matrix."""
+    """Angle (N,) in degrees of the rotation that carries the standard view onto each camera (N, 4, 4), from the trace of its matrix.
+
+    NaN for an unknown one. A camera of determinant -1, seen from the detector's side, is compared by its picture: as if source and
+    detector had changed places.
+    """
     standard = CArmPose().world_to_camera(np.zeros(3))[:3, :3]
-    cosine = (np.einsum("nij,ij->n", world_to_camera[:, :3, :3], standard) - 1) / 2
+    rotation = world_to_camera[:, :3, :3].copy()
+    rotation[:, 2] *= np.sign((np.cross(rotation[:, 0], rotation[:, 1]) * rotation[:, 2]).sum(1, keepdims=True))
+    cosine = (np.einsum("nij,ij->n", rotation, standard) - 1) / 2
     return np.degrees(np.arccos(cosine.clip(-1, 1)))

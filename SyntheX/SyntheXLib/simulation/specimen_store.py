@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ class SpecimenStore:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._specimens: dict[int, Specimen] = {}
+        self._kept = 0
 
     def get(self, number: int, load: Callable[[], Specimen]) -> Specimen:
         """Specimen of that number; `load` reads it where it is not there yet."""
@@ -36,6 +39,21 @@ class SpecimenStore:
     def share(self, number: int) -> ArrayFolder | None:
         """Where the renderer of a specimen puts its arrays; None without a folder."""
         return ArrayFolder(self._folder / f"{number:04d}") if self._folder is not None else None
+
+    def keep(self, number: int, specimen: Specimen) -> tuple[Specimen, ArrayFolder | None]:
+        """A specimen that this process made of number `number`, as files in place of the last one, and where its renderer puts its own.
+
+        Files that are mapped leave the memory when others need it.
+        """
+        if self._folder is None:
+            return specimen, None
+        name = f"{number:04d}-{os.getpid()}"
+        for old in self._folder.glob(f"{name}-*"):
+            shutil.rmtree(old, ignore_errors=True)  # what is still mapped goes with the whole folder
+        self._kept += 1
+        folder = ArrayFolder(self._folder / f"{name}-{self._kept}")
+        mapped = replace(specimen, hu=folder.get("hu", lambda: specimen.hu), labels=folder.get("structures", lambda: specimen.labels))
+        return mapped, folder
 
     def _mapped(self, number: int, load: Callable[[], Specimen]) -> Specimen:
         folder = self.share(number)

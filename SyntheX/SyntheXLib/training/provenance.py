@@ -36,7 +36,7 @@ def describe_model(config: TrainingConfig, data: XrayTensors, epoch: int, images
         pixel_spacing_mm=data.pixel_spacing_mm,
         task=task.to_dict(),
         heatmap_sigma_px=heatmap_sigma_px(task.heatmap_sigma_mm, data.pixel_spacing_mm),
-        source_to_detector_mm=None if detector is None else float(detector),
+        source_to_detector_mm=None if detector is None or not np.isfinite(detector) else float(detector),
         source_to_isocenter_mm=near if near == far else None,
         training={
             "datasets": [

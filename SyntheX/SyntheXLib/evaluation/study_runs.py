@@ -1,0 +1,156 @@
+"""Run the commands of a study, go on where it was stopped, and gather the table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.evaluation.study import Step, Study, run_folder
+from SyntheXLib.files import atomic_write
+
+# What a finished step leaves beside its output: the command that made it.
+_RECORD = "command.json"
+# Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom.
+_T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """One test of one training.
+
+    Attributes
+    ----------
+    run, seed
+        Which.
+    dice
+        Mean Dice over images and structures that are there.
+    median_mm, mean_mm
+        Landmark error on the detector over all visible landmarks, mm; NaN without landmarks.
+    """
+
+    run: str
+    seed: int
+    dice: float
+    median_mm: float
+    mean_mm: float
+
+
+def run_steps(found: Sequence[Step], tell: Callable[[str], None], base: Path) -> None:
+    """Run the commands one after the other, each in a process of its own; what is finished is passed over.
+
+    A command that is stopped goes on, when the study is started again, from where it was: simulations and trainings resume.
+
+    Parameters
+    ----------
+    found
+        See `steps`.
+    tell
+        Called with a line before each command.
+    base
+        The study's folder, from which the commands are told in the records, so that it may be moved.
+
+    Raises
+    ------
+    SyntheXError
+        When a command fails, or a finished one was another.
+    """
+    started = time.monotonic()
+    todo = [step for step in found if not _finished(step, base)]
+    for done, step in enumerate(todo):
+        left = (time.monotonic() - started) / done * (len(todo) - done) if done else 0.0
+        tell(f"[{done + 1}/{len(todo)}] {step.title}" + (f", some {left / 60:.0f} min left" if done else ""))
+        process = subprocess.run([sys.executable, "-m", "SyntheXLib.cli", *step.command], check=False)
+        if process.returncode != 0:
+            raise SyntheXError(f"The study's step '{step.title}' failed: synthex {shlex.join(step.command)}")
+        with atomic_write(_record(step)) as temporary:
+            temporary.write_text(json.dumps(_portable(step, base)), encoding="utf-8")
+
+
+def _record(step: Step) -> Path:
+    return step.folder.with_name(f"{step.folder.name}.{_RECORD}")
+
+
+def _portable(step: Step, base: Path) -> list[str]:
+    return [part.replace(str(base), "{study}") for part in step.command]
+
+
+def _finished(step: Step, base: Path) -> bool:
+    record = _record(step)
+    if not record.exists():
+        return False
+    made = json.loads(record.read_text(encoding="utf-8"))
+    if made != _portable(step, base):
+        raise SyntheXError(
+            f"{step.folder} was made by another command, expected: synthex {shlex.join(step.command)}; "
+            f"found: synthex {shlex.join(made)}. Remove {record.name} and what it stands beside to make it anew."
+        )
+    return True
+
+
+def results(study: Study, out: Path) -> list[StudyResult]:
+    """What has been tested so far."""
+    found = []
+    for run in study.runs:
+        for seed in study.seeds:
+            folder = run_folder(out, run, seed) / "report"
+            if folder.with_name(f"report.{_RECORD}").exists():
+                found.append(_result(run.name, seed, folder))
+    return found
+
+
+def _result(run: str, seed: int, report: Path) -> StudyResult:
+    dice = _column(report / "structures.csv", "dice_strict")
+    errors = _column(report / "landmarks.csv", "error_detector_mm")
+    return StudyResult(
+        run,
+        seed,
+        float(np.mean(dice)) if len(dice) else math.nan,
+        float(np.median(errors)) if len(errors) else math.nan,
+        float(np.mean(errors)) if len(errors) else math.nan,
+    )
+
+
+def _column(path: Path, name: str) -> np.ndarray:
+    with path.open(encoding="utf-8", newline="") as file:
+        return np.array([float(row[name]) for row in csv.DictReader(file) if row[name]])
+
+
+def write_table(found: Sequence[StudyResult], out: Path) -> str:
+    """Write ``results.csv``, a line a test, and ``table.md``, a line a run, and return the table.
+
+    It has the mean over the seeds and half the 95 % interval of Student's t: how far the training with another seed may come out, not how
+    far another patient may.
+    """
+    with atomic_write(out / "results.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["run", "seed", "dice", "median_error_detector_mm", "mean_error_detector_mm"])
+        writer.writerows([one.run, one.seed, f"{one.dice:.4f}", f"{one.median_mm:.3f}", f"{one.mean_mm:.3f}"] for one in found)
+    lines = ["| run | seeds | Dice | median error, mm | mean error, mm |", "| --- | --- | --- | --- | --- |"]
+    for run in dict.fromkeys(one.run for one in found):
+        own = [one for one in found if one.run == run]
+        cells = [_spread([getattr(one, name) for one in own], digits) for name, digits in (("dice", 3), ("median_mm", 2), ("mean_mm", 2))]
+        lines.append(f"| {run} | {len(own)} | {' | '.join(cells)} |")
+    text = "\n".join(lines) + "\n"
+    with atomic_write(out / "table.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return text
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    mean = float(np.mean(values))
+    if len(values) < 2 or not np.isfinite(values).all():
+        return f"{mean:.{digits}f}"
+    quantile = _T95[len(values) - 2] if len(values) - 2 < len(_T95) else 1.96
+    half = quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return f"{mean:.{digits}f} ± {half:.{digits}f}"
