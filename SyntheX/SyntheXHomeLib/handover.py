@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 
 from SyntheXHomeLib.settings import LAST_DATASET, LAST_MODEL, recall
+from SyntheXHomeLib.subject_hierarchy import remove_nodes
 
 # Attribute of a sample's CT with the sample's name, and the roles under which the CT knows its labels and landmarks: saved with the scene.
 SAMPLE_ATTRIBUTE = "SyntheX.Sample"
@@ -33,14 +34,13 @@ def lastSample() -> tuple[Any, Any | None, Any | None] | None:
 
 def removeLastSample() -> None:
     """Take the sample that was loaded last out of the scene, with the colour table of its labels."""
-    for node in lastSample() or ():
-        if node is None:
-            continue
-        display = node.GetDisplayNode() if node.IsA("vtkMRMLLabelMapVolumeNode") else None
-        colors = display.GetColorNode() if display else None
-        slicer.mrmlScene.RemoveNode(node)
-        if colors is not None and not colors.GetSingletonTag():  # those are Slicer's own
-            slicer.mrmlScene.RemoveNode(colors)
+    sample = lastSample()
+    if sample is None:
+        return
+    display = sample[1].GetDisplayNode() if sample[1] is not None else None
+    colors = display.GetColorNode() if display else None
+    own = colors is not None and not colors.GetSingletonTag()  # else one of Slicer's
+    remove_nodes([*sample, colors if own else None])
 
 
 def giveSample() -> None:
@@ -55,6 +55,7 @@ def giveSample() -> None:
         return
     sample[0].SetAttribute(_GIVEN_ATTRIBUTE, "1")
     for role, node in zip(("volume", "labels", "markups"), sample, strict=True):
+        parameters.SetParameter(role, "")  # as Slicer's wrapper does, which else would write its default over the reference
         parameters.SetNodeReferenceID(role, None if node is None else node.GetID())
 
 

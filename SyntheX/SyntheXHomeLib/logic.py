@@ -9,11 +9,14 @@ import slicer
 
 from SyntheXHomeLib import handover
 from SyntheXHomeLib.library_command import LibraryCommand
+from SyntheXHomeLib.subject_hierarchy import put_in_folder
 from SyntheXLib.cache import cache_folder, cache_sizes, empty_cache
 from SyntheXLib.datasets import sample
 from SyntheXLib.datasets.pip_download import Progress
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.installation import PackageState, package_states
+
+_FOLDER = "SyntheX samples"  # in the subject hierarchy
 
 
 class SyntheXLogic:
@@ -54,13 +57,16 @@ class SyntheXLogic:
             labelmapNode.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
             markupsNode = None
             if case.landmarks is not None:
-                markups = slicer.modules.markups.logic().LoadMarkups(str(case.landmarks), f"{name} landmarks")
+                markups = slicer.modules.markups.logic().LoadMarkups(str(case.landmarks))
                 markupsNode = _loaded(slicer.mrmlScene.GetNodeByID(markups) if markups else None, case.landmarks, made)
+                markupsNode.SetName(f"{name} landmarks")  # in place of the one in the file
         except SyntheXError:
             for node in made:
                 slicer.mrmlScene.RemoveNode(node)
             raise
         handover.markAsSample(name, volumeNode, labelmapNode, markupsNode)
+        for node in filter(None, (volumeNode, labelmapNode, markupsNode)):
+            put_in_folder(node, _FOLDER, name)
         return volumeNode, labelmapNode, markupsNode
 
     def sampleSizes(self) -> dict[str, int]:

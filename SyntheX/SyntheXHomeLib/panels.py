@@ -23,3 +23,12 @@ def needs(*parts: tuple[bool, str]) -> str:
     """A sentence that names the parts that are not there, each as (there, name); empty when all are."""
     missing = [name for there, name in parts if not there]
     return _("Needs {parts}.").format(parts=_(" and ").join(missing)) if missing else ""
+
+
+def durationText(seconds: float) -> str:
+    """``1 h 2 min``, ``3 min 4 s`` or ``5 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return _("{hours} h {minutes} min").format(hours=hours, minutes=minutes)
+    return _("{minutes} min {seconds} s").format(minutes=minutes, seconds=rest) if minutes else _("{seconds} s").format(seconds=rest)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,26 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no such name
 
 
 def start(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
-    """Start a command (options: see ``subprocess.Popen``) in a process group of its own, so that Ctrl-C is ours to pass on."""
-    return subprocess.Popen([str(part) for part in command], start_new_session=os.name == "posix", **options)
+    """Start a command (options: see ``subprocess.Popen``) in a process group of its own, so that Ctrl-C is ours to pass on.
+
+    On Windows it has a console of its own, which is not shown.
+    """
+    options.setdefault("creationflags", getattr(subprocess, "CREATE_NO_WINDOW", 0))
+    with _interruptible():
+        return subprocess.Popen([str(part) for part in command], start_new_session=os.name == "posix", **options)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let children start with Ctrl-C as usual where this process ignores it, as one does that a script has put into the background."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread()
+    if ignored:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def send(pid: int, number: int) -> bool:

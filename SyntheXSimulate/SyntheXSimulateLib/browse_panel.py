@@ -57,7 +57,7 @@ class BrowsePanel:
         text = self._ui.generateFolder.currentPath
         header = Path(text).expanduser() / HEADER_FILE
         if not text or not header.is_file():
-            return (_("Name the folder of a data set first.") if not text else _("There is no data set in the folder.")), ""
+            return (_("Needs the folder of a data set.") if not text else _("There is no data set in the folder.")), ""
         known = header, header.stat().st_mtime_ns, self._parameters.browseLimit
         if known != self._known:
             self._known = known

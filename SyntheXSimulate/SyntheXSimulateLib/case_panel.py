@@ -149,7 +149,7 @@ class CasePanel(VTKObservationMixin):
     def _whyNoChoice(self, structure: Match | None) -> str:
         labels = self._parameters.labels
         if labels is None:
-            return _("Choose a segmentation first.")
+            return _("Needs a segmentation.")
         if not isSegmentation(labels):
             return _("A label map goes by its colour table: convert it into a segmentation to choose segments.")
         return "" if structure is not None else _("Select a structure in the table first.")
@@ -162,7 +162,7 @@ class CasePanel(VTKObservationMixin):
 
     def _whyNoEstimate(self) -> str:
         if self._parameters.volume is None:
-            return _("Choose a CT first.")
+            return _("Needs a CT.")
         found = {match.name for match in self._structures if match.parts}
         why = whyNoEstimate(self._logic.task(self._parameters.task), found)
         return why or (_("No landmark is missing.") if all(match.parts for match in self._landmarks) else "")

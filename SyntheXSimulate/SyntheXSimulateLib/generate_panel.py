@@ -11,8 +11,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SyntheXHomeLib.panels import enable
-from SyntheXSimulateLib.generate import GenerateSettings, Generation, Progress
+from SyntheXHomeLib.library_command import Progress
+from SyntheXHomeLib.panels import durationText, enable
+from SyntheXSimulateLib.generate import GenerateSettings, Generation
 
 _POLL_MS = 300
 
@@ -27,10 +28,10 @@ class GeneratePanel:
     start
         Starts a run with the settings it is given, see `SyntheXSimulateLogic.generate`.
     changed
-        Called when a run has begun, and when it has ended, then with the folder of the data set unless it failed.
+        Called when a run has begun, and with the run when that has ended.
     """
 
-    def __init__(self, ui: Any, start: Callable[[GenerateSettings], Generation], changed: Callable[[Path | None], None]) -> None:
+    def __init__(self, ui: Any, start: Callable[[GenerateSettings], Generation], changed: Callable[[Generation | None], None]) -> None:
         self._ui, self._start, self._changed = ui, start, changed
         self._randomizeTip = ui.randomizeCheckBox.toolTip
         self._why = ""
@@ -46,14 +47,13 @@ class GeneratePanel:
         """Enable the button, or say why not; `why` is the reason for which nothing can be rendered."""
         self._why = why
         running = self._generation is not None
-        reason = "" if running else why or ("" if self._ui.generateFolder.currentPath else _("Name a folder first."))
-        self._ui.generateButton.enabled = not reason
         self._ui.generateButton.text = _("Cancel") if running else _("Generate data set")
-        self._ui.generateButton.toolTip = reason or (
-            _("End the run; what is finished stays")
-            if running
-            else _("Make labelled X-rays in a process of their own; a folder that holds a part of this data set is continued")
-        )
+        if self._generation is not None:
+            ending = _("Ending ...") if self._generation.cancelled else ""
+            enable(self._ui.generateButton, _("End the run; what is finished stays"), ending)
+        else:
+            tip = _("Make labelled X-rays in a process of their own; a folder that holds a part of this data set is continued")
+            enable(self._ui.generateButton, tip, why or ("" if self._ui.generateFolder.currentPath else _("Needs a folder.")))
         for widget in (self._ui.generateFolder, self._ui.countBox, self._ui.imageSizeBox, self._ui.workersBox, self._ui.seedBox):
             widget.enabled = not running
         level = "" if self._ui.levelBox.currentText == "realistic" else _("Matters to the realistic level alone.")
@@ -65,7 +65,7 @@ class GeneratePanel:
         return self._generation is not None
 
     def close(self) -> None:
-        """End the run at once."""
+        """End the run."""
         self._timer.stop()
         if self._generation is not None:
             self._generation.close()
@@ -73,9 +73,9 @@ class GeneratePanel:
 
     def _onButton(self) -> None:
         if self._generation is not None:
-            self._ui.generateButton.enabled = False
-            self._ui.generateLabel.text = _("Ending ...")
             self._generation.cancel()
+            self._ui.generateLabel.text = _("Ending ...")
+            self.updateState(self._why)
             return
         folder = Path(self._ui.generateFolder.currentPath).expanduser()
         settings = GenerateSettings(
@@ -99,22 +99,19 @@ class GeneratePanel:
         if generation is None:
             return
         finished, progress = generation.finished(), generation.progress()
-        self._show(progress)
+        if not generation.cancelled:
+            self._show(progress)
         if finished:
-            self._timer.stop()
-            self._generation = None
             self._ui.generateBar.visible = False
             self._ui.generateLabel.text = generation.message()
-            self._changed(None if generation.failed() else generation.folder)
+            self.close()
+            self._changed(generation)
 
     def _show(self, progress: Progress) -> None:
         if not progress.total:
             return
         self._ui.generateBar.maximum, self._ui.generateBar.value = progress.total, progress.done
-        if not self._ui.generateButton.enabled:
-            return  # it is ending
         text = _("{done} of {total} images").format(done=progress.done, total=progress.total)
         if progress.secondsLeft is not None:
-            minutes, seconds = divmod(round(progress.secondsLeft), 60)
-            text += _(", {rate:.1f} a second, {minutes}:{seconds:02d} left").format(rate=progress.rate, minutes=minutes, seconds=seconds)
+            text += _(", {speed} images/s, {left} left").format(speed=f"{progress.rate:.1f}", left=durationText(progress.secondsLeft))
         self._ui.generateLabel.text = text

@@ -136,8 +136,8 @@ class ImagePanel:
             self._showTools()
         path = self._ui.toolPath.currentPath
         known = _("The tool is in the list.") if path in p.tools else ""
-        enable(self._ui.addToolButton, _("Put the tool into the beam"), known if path else _("Name a tool file first."))
-        chosen = "" if self._ui.toolList.currentRow >= 0 else _("Choose a tool in the list first.")
+        enable(self._ui.addToolButton, _("Put the tool into the beam"), known if path else _("Needs a tool file."))
+        chosen = "" if self._ui.toolList.currentRow >= 0 else _("Select a tool in the list first.")
         enable(self._ui.removeToolButton, _("Take the tool out of the beam"), chosen)
 
     def _showTools(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import slicer
 
 from SyntheXHomeLib.nodes import ijkToWorld, labelNames, pointsInWorld
+from SyntheXHomeLib.parameter_node import parameterNode
 from SyntheXLib.scene.case_files import itk_image, specimen_from_images
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.specimen import Specimen, make_specimen
@@ -19,7 +20,7 @@ from SyntheXSimulateLib.browse import Browsed, browseDataset, browseSize
 from SyntheXSimulateLib.c_arm_display import CArmDisplay, lookAsSource, poseOfCamera, showPoseCloud
 from SyntheXSimulateLib.case_writer import CaseNodes
 from SyntheXSimulateLib.export import exportXray
-from SyntheXSimulateLib.generate import GenerateSettings, Generation, startGeneration
+from SyntheXSimulateLib.generate import GenerateSettings, Generation
 from SyntheXSimulateLib.landmarks import estimateLandmarks, matchLandmarks
 from SyntheXSimulateLib.overlays import showLandmarks, showMasks
 from SyntheXSimulateLib.pose_histogram import PoseHistogram, makeHistogram
@@ -28,9 +29,6 @@ from SyntheXSimulateLib.renderers import whyNot
 from SyntheXSimulateLib.segment import SegmentRun, startSegmentation, whyNoSegmentation
 from SyntheXSimulateLib.structures import Match, isSegmentation, matchStructures, structureMasks
 from SyntheXSimulateLib.versions import nodeVersion
-
-# Tag of the node that keeps the panel's settings.
-_PARAMETERS = "SyntheXSimulate"
 
 
 class SyntheXSimulateLogic:
@@ -186,7 +184,7 @@ class SyntheXSimulateLogic:
 
     def generate(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str, settings: GenerateSettings) -> Generation:
         """Start to make a data set of a case; see `generate.Generation`."""
-        return startGeneration(CaseNodes(volumeNode, labelsNode, markupsNode), load_task(taskName), settings)
+        return Generation(CaseNodes(volumeNode, labelsNode, markupsNode), load_task(taskName), settings)
 
     def browse(self, folder: Path | str, limit: int = 200) -> Browsed:
         """See `browse.browseDataset`."""
@@ -198,16 +196,7 @@ class SyntheXSimulateLogic:
 
     def parameterNode(self) -> Any:
         """The scene's node for the panel's settings, made when there is none."""
-        scene = slicer.mrmlScene
-        node = scene.GetSingletonNode(_PARAMETERS, "vtkMRMLScriptedModuleNode")
-        if node is None:
-            node = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
-            node.UnRegister(None)
-            node.SetSingletonTag(_PARAMETERS)
-            node.SetModuleName(_PARAMETERS)
-            node.SetName(_PARAMETERS)
-            node = scene.AddNode(node)
-        return node
+        return parameterNode("SyntheXSimulate")
 
     def firstNode(self, classNames: tuple[str, ...]) -> Any:
         """The scene's first node of exactly one of these classes that is no simulated X-ray; None when there is none."""

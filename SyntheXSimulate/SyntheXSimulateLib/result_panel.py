@@ -53,7 +53,7 @@ class ResultPanel:
         if self._results is None:
             return
         image = "" if self._parameters.xray is not None else _("Render an X-ray first.")
-        path = "" if self._ui.exportPath.currentPath else _("Name a file first.")
+        path = "" if self._ui.exportPath.currentPath else _("Needs a file.")
         enable(self._ui.exportButton, _("Write the X-ray; the file's ending decides what is written"), image or path)
         last = self._results.last()
         busy = _("Wait until the data set is made.") if running else ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import SimpleITK as sitk
 import slicer
 import vtk
 
-from SyntheXHomeLib.command import Command
+from SyntheXHomeLib.library_command import LibraryCommand
 from SyntheXHomeLib.subject_hierarchy import remove_nodes
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import ijk_to_ras, itk_image
@@ -24,7 +22,7 @@ from SyntheXSimulateLib.result_nodes import addResult
 MADE_BY_ATTRIBUTE = "SyntheX.MadeBy"
 
 
-class SegmentRun(Command):
+class SegmentRun(LibraryCommand):
     """A running ``synthex segment``.
 
     Parameters
@@ -41,20 +39,17 @@ class SegmentRun(Command):
 
     def __init__(self, volumeNode: Any, task: Task, model: str, fast: bool) -> None:
         self.volume, self._model = volumeNode, model
-        folder = Path(tempfile.mkdtemp(prefix="SyntheX-"))
+        way = ["--model", model] if model else ["--totalsegmentator", *(["--fast"] if fast else [])]
+        super().__init__("segment", "--task", task.name, *way, inputs=self._files)
+
+    def _files(self, folder: Path) -> list[str]:
+        """Write the CT, without its transforms, which may be no rigid ones: the result is put under them too."""
+        matrix = vtk.vtkMatrix4x4()
+        self.volume.GetIJKToRASMatrix(matrix)
+        image = itk_image(slicer.util.arrayFromVolume(self.volume), slicer.util.arrayFromVTKMatrix(matrix))
+        sitk.WriteImage(image, str(folder / "ct.nrrd"))
         self._labels = folder / "labels.nrrd"
-        try:
-            # Without its transforms, which may be no rigid ones: the result is put under them too.
-            matrix = vtk.vtkMatrix4x4()
-            volumeNode.GetIJKToRASMatrix(matrix)
-            image = itk_image(slicer.util.arrayFromVolume(volumeNode), slicer.util.arrayFromVTKMatrix(matrix))
-            sitk.WriteImage(image, str(folder / "ct.nrrd"))
-            arguments = ["segment", "--ct", str(folder / "ct.nrrd"), "--out", str(self._labels), "--task", task.name]
-            arguments += ["--model", model] if model else ["--totalsegmentator", *(["--fast"] if fast else [])]
-            super().__init__(arguments, folder)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        return ["--ct", str(folder / "ct.nrrd"), "--out", str(self._labels)]
 
     def result(self) -> Any:
         """Once it has ended well: a new segmentation node with the named segments, in the place of the CT.

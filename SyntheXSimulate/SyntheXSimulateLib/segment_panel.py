@@ -69,7 +69,7 @@ class SegmentPanel:
         enable(ui.segmentFastCheckBox, tip, busy or (_("For TotalSegmentator alone.") if network else ""))
         ui.segmentButton.text = _("Cancel") if running else _("Make segmentation")
         if running:
-            enable(ui.segmentButton, _("End the run"), _("Ending ...") if self._run is not None and self._run.cancelled() else "")
+            enable(ui.segmentButton, _("End the run"), _("Ending ...") if self._run is not None and self._run.cancelled else "")
         else:
             enable(ui.segmentButton, _("Find the bones of the CT, in a process of its own"), self._why())
 
@@ -87,12 +87,12 @@ class SegmentPanel:
     def _why(self) -> str:
         volume = self._parameters.volume
         if volume is None or volume.GetAttribute(GEOMETRY_ATTRIBUTE):
-            return _("Choose a CT first.")
+            return _("Needs a CT.")
         network, model = bool(self._ui.segmentWayBox.currentIndex), self._model()
         key = model or ("network" if network else "")
         if key not in self._lacks:
             self._lacks[key] = self._logic.whyNoSegmentation(model or (None if network else ""))
-        return self._lacks[key] or (_("Name a model first.") if network and not model else "")
+        return self._lacks[key] or (_("Needs a model.") if network and not model else "")
 
     def _changed(self) -> None:
         self._lacks.clear()
@@ -120,14 +120,14 @@ class SegmentPanel:
         if run.volume.GetScene() is None:
             self._end(_("The CT has left the scene."))
             return
-        done, total = run.progress()
-        if total and not run.cancelled():
-            self._ui.segmentBar.maximum, self._ui.segmentBar.value = total, done
+        progress = run.progress()
+        if progress.total and not run.cancelled:
+            self._ui.segmentBar.maximum, self._ui.segmentBar.value = progress.total, progress.done
             self._ui.segmentLabel.text = run.message()
         if not run.finished() or self._parameters is None:
             return
-        if run.cancelled() or run.failed():
-            self._end(_("Cancelled.") if run.cancelled() else run.message())
+        if run.cancelled or run.failed:
+            self._end(_("Cancelled.") if run.cancelled else run.message())
             return
         text = _("The segmentation could not be loaded.")
         try:

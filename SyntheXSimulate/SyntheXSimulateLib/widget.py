@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import slicer
-import vtk
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
-from slicer.util import VTKObservationMixin
 
+from SyntheXHomeLib.parameter_widget import ParameterWidget
+from SyntheXHomeLib.settings import LAST_DATASET, remember
 from SyntheXSimulateLib.browse_panel import BrowsePanel
 from SyntheXSimulateLib.case_panel import CasePanel
 from SyntheXSimulateLib.generate import GenerateSettings, Generation
@@ -26,24 +23,18 @@ from SyntheXSimulateLib.segment_panel import SegmentPanel
 from SyntheXSimulateLib.view_panel import ViewPanel
 
 
-class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class SyntheXSimulateWidget(ParameterWidget):
     """Choose the patient; the rest of the panel is in parts of its own, by subject."""
 
+    logic: SyntheXSimulateLogic
+
     def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic = SyntheXSimulateLogic()
-        self.parameters: Any = None
+        super().__init__(parent, SyntheXSimulateLogic(), SimulateParameters)
         self._task = ""
-        self._guiTag: Any = None
 
     def setup(self) -> None:
         """Build the panel."""
-        ScriptedLoadableModuleWidget.setup(self)
-        panel = slicer.util.loadUI(self.resourcePath("UI/SyntheXSimulate.ui"))
-        self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
-        panel.setMRMLScene(slicer.mrmlScene)
+        super().setup()
         self._results = ResultPanel(self.ui, self.logic, self.updateState)
         self._image = ImagePanel(self.ui, self.logic)
         self._view = ViewPanel(self.ui, self.logic, self._image, self._results.made)
@@ -53,53 +44,31 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._case, self._segment = CasePanel(self.ui, self.logic), SegmentPanel(self.ui, self.logic, self._results.made)
         self._parts = (self._case, self._segment, self._results, self._image, self._view, self._poses, self._browse)
         self.ui.generateFolder.connect("currentPathChanged(QString)", self.updateState)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
-        self._bind()
-
-    def enter(self) -> None:
-        """Called when the panel is opened."""
-        if self.parameters is None:
-            self._bind()
+        self.followScene()
 
     def cleanup(self) -> None:
         """Called when the panel is unloaded."""
-        self._unbind()
+        super().cleanup()
         self._generate.close()
         self._segment.close()
         self._image.close()
-        self.removeObservers()
 
     # The parameter node
 
-    def _bind(self) -> None:
-        self._unbind()
-        wrapper: Any = SimulateParameters  # its decorator gives it a constructor that no type checker sees
-        self.parameters = wrapper(self.logic.parameterNode())
+    def _fill(self) -> None:
         for name, kinds in (("volume", ("vtkMRMLScalarVolumeNode",)), ("labels", ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"))):
             if getattr(self.parameters, name) is None:
                 setattr(self.parameters, name, self.logic.firstNode(kinds))
-        self._guiTag = self.parameters.connectGui(self.ui)
-        self.addObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
+
+    def _bound(self) -> None:
         self._task = self.parameters.task
         for part in self._parts:
             part.bind(self.parameters)
         self.updateState()
 
-    def _unbind(self) -> None:
+    def _released(self) -> None:
         for part in self._parts:
             part.unbind()
-        if self.parameters is not None:
-            self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
-            self.parameters.disconnectGui(self._guiTag)
-            self.parameters = None
-
-    def _onSceneStartClose(self, *_arguments: Any) -> None:
-        self._unbind()
-
-    def _onSceneEndClose(self, *_arguments: Any) -> None:
-        self._bind()
 
     def _onModified(self, *_arguments: Any) -> None:
         if self.parameters.task != self._task:
@@ -115,9 +84,9 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _why(self) -> str:
         """Why nothing can be rendered; empty when it can."""
         if self.parameters.volume is None:
-            return _("Choose a CT first.")
+            return _("Needs a CT.")
         if self.parameters.labels is None:
-            return _("Choose a segmentation or label map first.")
+            return _("Needs a segmentation or label map.")
         if self.parameters.volume.GetAttribute(GEOMETRY_ATTRIBUTE):
             return _("The chosen CT is a simulated X-ray: choose a CT.")
         return self._image.why()
@@ -161,7 +130,9 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         settings = replace(settings, beam=self._image.beam(), device=self._image.device, renderer=p.renderer, tools=self._image.tools)
         return self.logic.generate(p.volume, p.labels, p.markups, p.task, settings)
 
-    def _onGeneration(self, folder: Path | None) -> None:
-        if folder is not None:
-            self._results.made("dataset", folder)
+    def _onGeneration(self, ended: Generation | None) -> None:
+        if ended is not None and not ended.failed:
+            self._results.made("dataset", ended.dataset)
+            if not ended.cancelled:
+                remember(LAST_DATASET, str(ended.dataset.resolve()))  # Train is opened with it
         self.updateState()

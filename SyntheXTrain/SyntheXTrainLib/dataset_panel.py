@@ -72,10 +72,11 @@ class DatasetPanel:
         ui, p = self._ui, self._parameters
         if p is None:
             return
-        lacks = _("Choose a folder first.") if not p.dataset else _("It is in the list.") if p.dataset in p.datasets else ""
+        lacks = _("Needs a folder.") if not p.dataset else _("It is in the list.") if p.dataset in p.datasets else ""
         enable(ui.addDatasetButton, _("Put the data set on a list, to train on several at once"), lacks)
         chosen = ui.datasetList.currentRow >= 0
-        enable(ui.removeDatasetButton, _("Take the data set off the list; its files stay"), "" if chosen else _("Select a data set first."))
+        lacks = "" if chosen else _("Select a data set in the list first.")
+        enable(ui.removeDatasetButton, _("Take the data set off the list; its files stay"), lacks)
 
     def _summary(self) -> DatasetsSummary:
         """Read anew when the choice changes, or shards have come."""

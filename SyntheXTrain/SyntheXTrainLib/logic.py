@@ -8,13 +8,13 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from SyntheXHomeLib.library_command import library_environment, library_program
 from SyntheXHomeLib.parameter_node import parameterNode
 from SyntheXHomeLib.subject_hierarchy import put_in_folder
 from SyntheXLib.errors import SyntheXError
@@ -80,15 +80,7 @@ class SyntheXTrainLogic:
         list of str
             Program and arguments, for `subprocess` or a terminal.
         """
-        # In Slicer that is PythonSlicer, its plain Python, which knows the paths of installed extensions.
-        command = [sys.executable, "-m", "SyntheXLib.cli", "train"]
-        options = dict(config)
-        command += [str(folder) for folder in options.pop("datasets")]
-        for name, value in options.items():
-            if value is not None and value is not False:
-                option = "--" + name.replace("_", "-")
-                command += [option] if value is True else [option, str(value)]
-        return command
+        return [*library_program(), "train", *commandOptions(config)]
 
     def terminalCommand(self, config: Mapping[str, Any]) -> str:
         """`trainingCommand` as one line for a terminal of this computer."""
@@ -123,15 +115,15 @@ class SyntheXTrainLogic:
         record = ProcessRecord.read(Path(folder) / RECORD)
         if record is None:
             raise SyntheXError(f"Folder {folder}: expected a training that was started here, found no {RECORD}.")
-        arguments = [argument for argument in record.command[1:] if argument != "--restart"]
-        self._launch(Path(folder), [sys.executable, *arguments])
+        program = library_program()  # as it is now; Slicer may have been updated since
+        self._launch(Path(folder), program + [argument for argument in record.command[len(program) :] if argument != "--restart"])
 
     def _launch(self, folder: Path, command: list[str]) -> None:
         if self.isRunning(folder):
             raise SyntheXError(f"A training runs in {folder}; stop it first or choose another folder.")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / PROGRESS).unlink(missing_ok=True)
-        process.start(command, folder / OUTPUT, process.library_environment()).write(folder / RECORD)
+        process.start(command, folder / OUTPUT, library_environment()).write(folder / RECORD)
 
     def isRunning(self, folder: Path | str) -> bool:
         """Whether a training runs in a folder, whichever session started it."""
@@ -222,7 +214,7 @@ class SyntheXTrainLogic:
         config
             As `trainingCommand` takes it; nothing is written to ``out``.
         """
-        return SamplesPage(lambda page: self.trainingCommand({**config, "out": None, "preview": page}))
+        return SamplesPage(commandOptions({**config, "out": None}))
 
     def validationPictures(self, folder: Path | str) -> list[Path]:
         """Pages of the validation in a run's folder, see `training.run_folder.find_pictures`."""
@@ -256,3 +248,14 @@ class SyntheXTrainLogic:
         except (OSError, ValueError, KeyError):
             return False
         return (folder / "model.pt").is_file() and bool(done >= epochs)
+
+
+def commandOptions(config: Mapping[str, Any]) -> list[str]:
+    """What stands behind ``synthex train`` for settings as `SyntheXTrainLogic.trainingCommand` takes them."""
+    options = dict(config)
+    found = [str(folder) for folder in options.pop("datasets")]
+    for name, value in options.items():
+        if value is not None and value is not False:
+            option = "--" + name.replace("_", "-")
+            found += [option] if value is True else [option, str(value)]
+    return found

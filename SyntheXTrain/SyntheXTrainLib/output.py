@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-_TAIL_BYTES = 8192  # several lines of progress
+from SyntheXHomeLib.library_command import tail
+
 _COMMAND = "synthex train: "  # how the command begins the sentence that says what is wrong
 
 
 def lastLine(path: Path) -> dict[str, Any]:
     """The last whole line of a file of JSON lines; empty where there is none."""
-    lines = _tail(path).split("\n")[:-1]
+    lines = tail(path).split("\n")[:-1]
     for line in reversed(lines):
         try:
             value: dict[str, Any] = json.loads(line)
@@ -32,7 +33,7 @@ def failure(printed: Path, status: int | None) -> str:
     status
         Its exit status; None when another session started it: then only its last words tell.
     """
-    lines = _tail(printed).strip().splitlines()
+    lines = tail(printed).strip().splitlines()
     last = lines[-1].removeprefix(_COMMAND) if lines else ""
     if status == 0 or (status is not None and status < 0) or status == 130 or "interrupted; what is finished stays" in last:
         return ""
@@ -40,12 +41,3 @@ def failure(printed: Path, status: int | None) -> str:
         said = lines and (lines[-1].startswith(_COMMAND) or "Error" in lines[-1])
         return last if said else ""
     return last or f"The training ended with status {status}; see {printed}."
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            return file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""

@@ -96,11 +96,11 @@ class PicturePanel:
 
     def _poll(self) -> None:
         page = self._page
-        if page is None or not page.finished:
+        if page is None or not page.finished():
             return
         self._timer.stop()
         self._drawing = False
-        say(self._ui.samplesLabel, page.message)
+        say(self._ui.samplesLabel, page.message() if page.failed else "")
         self.update(self._parameters.output, self._lacks)
 
     def _path(self, folder: str) -> Path | None:

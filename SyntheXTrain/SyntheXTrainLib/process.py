@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import SyntheXLib
 from SyntheXLib import process_tree
 from SyntheXLib.files import atomic_write, disk_errors
 
@@ -84,18 +83,9 @@ def start(command: Sequence[str], output: Path, environment: Mapping[str, str]) 
         When `output` cannot be written.
     """
     with disk_errors(output), output.open("wb") as file:
-        # On Windows: a group of its own, without a window.
-        apart: dict[str, Any] = {"creationflags": 0x08000200} if os.name == "nt" else {}
-        child = process_tree.start(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(environment), **apart)
+        child = process_tree.start(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(environment))
     _OWN[child.pid] = child
     return ProcessRecord(child.pid, start_mark(child.pid), list(command))
-
-
-def library_environment() -> dict[str, str]:
-    """This process's environment variables for a child that runs the library."""
-    library = str(Path(SyntheXLib.__file__).parents[1])
-    paths = [library, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 def end_tree(record: ProcessRecord, patience_s: float = 5.0) -> None:

@@ -54,7 +54,7 @@ class ResultPanel:
         """Copy the model file."""
         with slicer.util.tryWithErrorDisplay(_("The model could not be exported."), waitCursor=True):
             written = self._logic.exportModel(self._folder, self._ui.exportPath.currentPath)
-            say(self._ui.exportLabel, _("Written: {path}").format(path=written))
+            say(self._ui.exportLabel, _("Wrote {path}.").format(path=written))
 
     def onInfer(self) -> None:
         """Open the Infer module with the model."""

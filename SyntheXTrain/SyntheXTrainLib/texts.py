@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
+from SyntheXHomeLib.panels import durationText
 from SyntheXTrainLib.logic import TrainingState
 
 
@@ -24,12 +25,3 @@ def stateText(state: TrainingState) -> str:
         "stopped": _("Stopped; Resume goes on from the last whole epoch."),
         "failed": _("Failed: {message}").format(message=state.message),
     }[state.status]
-
-
-def durationText(seconds: float) -> str:
-    """``1 h 2 min``, ``3 min 4 s`` or ``5 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return _("{hours} h {minutes} min").format(hours=hours, minutes=minutes)
-    return _("{minutes} min {seconds} s").format(minutes=minutes, seconds=rest) if minutes else _("{seconds} s").format(seconds=rest)

@@ -9,12 +9,10 @@ from typing import Any
 import ctk
 import qt
 import slicer
-import vtk
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
-from slicer.util import VTKObservationMixin
 
 from SyntheXHomeLib.panels import enable, needs, say
+from SyntheXHomeLib.parameter_widget import ParameterWidget
 from SyntheXHomeLib.settings import LAST_DATASET, LAST_MODEL, recall, remember
 from SyntheXTrainLib.close_question import CloseQuestion
 from SyntheXTrainLib.curves import CHARTS, TrainingCurves
@@ -31,24 +29,18 @@ _POLL_MS = 1000
 _PATHS = (("datasetPath", "dataset"), ("validationPath", "validation"), ("outputPath", "output"), ("exportPath", "export"))
 
 
-class SyntheXTrainWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class SyntheXTrainWidget(ParameterWidget):
     """Choose data and settings, look at samples; start, watch, stop and resume; take the model."""
 
+    logic: SyntheXTrainLogic
+
     def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic = SyntheXTrainLogic()
-        self.parameters: Any = None
-        self._guiTag: Any = None
+        super().__init__(parent, SyntheXTrainLogic(), TrainParameters)
         self._followed: set[str] = set()  # folders in which a training was seen running
 
     def setup(self) -> None:
         """Build the panel."""
-        ScriptedLoadableModuleWidget.setup(self)
-        panel = slicer.util.loadUI(self.resourcePath("UI/SyntheXTrain.ui"))
-        self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
-        panel.setMRMLScene(slicer.mrmlScene)
+        super().setup()
         self.timer = qt.QTimer()
         self.timer.setInterval(_POLL_MS)
         self.timer.connect("timeout()", self.updatePanel)
@@ -65,47 +57,35 @@ class SyntheXTrainWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.plotButton.connect("clicked(bool)", self.onPlot)
         self.ui.copyButton.connect("clicked(bool)", self.onCopy)
         self.ui.deleteButton.connect("clicked(bool)", self.onDelete)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
         self.closeQuestion = CloseQuestion(self._runningFolders, self.logic.stop)
-        self._bind()
+        self.followScene()
 
     def enter(self) -> None:
         """Called when the panel is opened."""
-        if self.parameters is None:
-            self._bind()
+        super().enter()
         self._offerLast()
         self.updatePanel()
 
     def cleanup(self) -> None:
         """Stop watching; the training itself goes on."""
         self.closeQuestion.remove()
-        self._unbind()
+        super().cleanup()
         self._pictures.close()
-        self.removeObservers()
 
     # The parameter node
 
-    def _bind(self) -> None:
-        self._unbind()
-        wrapper: Any = TrainParameters  # its decorator gives it a constructor that no type checker sees
-        self.parameters = wrapper(self.logic.parameterNode())
+    def _fill(self) -> None:
         for part in (self._datasets, self._pictures):
             part.bind(self.parameters)
-        self._guiTag = self.parameters.connectGui(self.ui)
-        self.addObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
+
+    def _bound(self) -> None:
         self._offerLast()
         self._onModified()
 
-    def _unbind(self) -> None:
+    def _released(self) -> None:
         self.timer.stop()
         for part in (self._datasets, self._pictures):
             part.bind(None)
-        if self.parameters is not None:
-            self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
-            self.parameters.disconnectGui(self._guiTag)
-            self.parameters = None
 
     def _offerLast(self) -> None:
         """Where nothing is chosen yet: the data set made last, and the training started last, which may still run."""
@@ -115,12 +95,6 @@ class SyntheXTrainWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             p.dataset = made
         if not p.output and trained and self.logic.state(trained).status != "none":
             p.output = trained
-
-    def _onSceneStartClose(self, *_arguments: Any) -> None:
-        self._unbind()
-
-    def _onSceneEndClose(self, *_arguments: Any) -> None:
-        self._bind()
 
     def _onModified(self, *_arguments: Any) -> None:
         for name, parameter in _PATHS:

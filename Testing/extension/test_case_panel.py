@@ -1,6 +1,5 @@
 """The case's part of the Simulate panel, under the stand-in for Slicer's application."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -9,29 +8,12 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from standin.window import picture, work
+
+from SyntheXHomeLib.library_command import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (20, 22, 24)
-
-
-def picture(panel: Any, name: str) -> None:
-    """Save a picture of the panel, 400 pixels wide, where SYNTHEX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("SYNTHEX_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        panel.show()
-        panel.resize(400, panel.layout().heightForWidth(400))
-        assert panel.grab().save(str(Path(folder, f"{name}.png")))
-
-
-def work(milliseconds: int) -> None:
-    """Let Qt work for a while."""
-    from PySide6.QtCore import QDeadlineTimer
-    from PySide6.QtWidgets import QApplication
-
-    end = QDeadlineTimer(milliseconds)
-    while not end.hasExpired():
-        QApplication.processEvents()
 
 
 @pytest.fixture
@@ -163,8 +145,8 @@ class FakeRun:
         self.volume, self._node = volume, node
         self.done, self.failure, self.closed, self.asked = False, "", False, False
 
-    def progress(self) -> tuple[int, int]:
-        return 30, 100
+    def progress(self) -> Progress:
+        return Progress(30, 100)
 
     def message(self) -> str:
         return self.failure or "TotalSegmentator: Predicting part 1 of 2 ..."
@@ -172,9 +154,11 @@ class FakeRun:
     def finished(self) -> bool:
         return self.done
 
+    @property
     def failed(self) -> bool:
         return bool(self.failure)
 
+    @property
     def cancelled(self) -> bool:
         return self.asked
 
@@ -197,7 +181,7 @@ def test_a_segmentation_is_made_followed_and_taken(case: SimpleNamespace, scene:
     assert (ui.segmentButton.enabled, ui.segmentButton.toolTip) == (False, "TotalSegmentator is not installed.")
     assert not ui.segmentModelPath.enabled and ui.segmentFastCheckBox.enabled
     ui.segmentWayBox.setCurrentIndex(1)
-    assert (ui.segmentButton.enabled, ui.segmentButton.toolTip) == (False, "Name a model first.")
+    assert (ui.segmentButton.enabled, ui.segmentButton.toolTip) == (False, "Needs a model.")
     ui.segmentModelPath.currentPath = "/models/bones.ts"
     assert ui.segmentButton.enabled and not ui.segmentFastCheckBox.enabled
     made = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "case segmentation")
@@ -244,5 +228,5 @@ def test_a_run_is_cancelled_fails_or_loses_its_ct_in_one_sentence(case: SimpleNa
     scene.Clear(0)
     work(400)
     assert run.closed and ui.segmentLabel.text == "The CT has left the scene."
-    assert (ui.segmentButton.enabled, ui.segmentButton.toolTip) == (False, "Choose a CT first.")
+    assert (ui.segmentButton.enabled, ui.segmentButton.toolTip) == (False, "Needs a CT.")
     assert set(rows(ui).values()) == {"missing"}

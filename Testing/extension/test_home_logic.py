@@ -102,11 +102,17 @@ def test_a_loaded_sample_knows_no_file_into_which_an_edit_could_be_saved(case: s
     assert nodes[1].GetDisplayNode().GetColorNode().GetStorageNode() is None
 
 
-def test_a_sample_is_taken_out_of_the_scene_with_its_colours(case: sample.SampleCase, scene: Any) -> None:
+def test_a_sample_is_taken_out_of_the_scene_with_its_colours_and_folder(
+    case: sample.SampleCase, scene: Any, slicer_core: ModuleType
+) -> None:
     before = scene.GetNumberOfNodesByClass("vtkMRMLColorNode")
     nodes = SyntheXLogic().loadSample("pelvis")
     assert scene.GetNumberOfNodesByClass("vtkMRMLColorNode") > before
+    hierarchy = slicer_core.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    folder = hierarchy.GetItemChildWithName(hierarchy.GetItemChildWithName(hierarchy.GetSceneItemID(), "SyntheX samples"), "pelvis")
+    assert [hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in nodes] == [folder] * 3
     removeLastSample()
+    assert hierarchy.GetNumberOfItems() == 0
     assert [node.GetScene() for node in nodes] == [None, None, None]
     assert scene.GetFirstNodeByName("pelvis label names") is None
     removeLastSample()  # nothing left is no error

@@ -11,14 +11,9 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from standin.window import picture
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# About Slicer's dark style: what a panel sets itself, against the palette, would be seen.
-_DARK = """
-QWidget { background: #353535; color: #e6e6e6 } QWidget:disabled { color: #808080 }
-QLineEdit, QPlainTextEdit, QComboBox { background: #252525 }
-"""
 
 
 class FakeCommand:
@@ -81,19 +76,6 @@ def home(slicer_gui: ModuleType, scene: Any, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(widget.logic, "check", Mock(return_value=check))
     yield SimpleNamespace(module=module, widget=widget, ui=widget.ui, panel=panel, check=check, opened=opened, cache=tmp_path / "cache")
     widget.cleanup()
-
-
-def picture(panel: Any, name: str, dark: bool = False) -> None:
-    """Save a picture of the panel, 400 pixels wide, where SYNTHEX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("SYNTHEX_SCREENSHOTS")
-    if not folder:
-        return
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    panel.setStyleSheet(_DARK if dark else "")
-    panel.show()
-    panel.resize(400, panel.layout().heightForWidth(400))
-    assert panel.grab().save(str(Path(folder, f"{name}.png")))
-    panel.setStyleSheet("")
 
 
 def test_the_panel_fits_a_column_of_400_pixels_and_is_seen_in_both_styles(home: SimpleNamespace) -> None:

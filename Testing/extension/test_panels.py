@@ -1,6 +1,5 @@
 """The panels, set up and used under the stand-in for Slicer's application."""
 
-import os
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,18 +9,9 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from standin.window import picture, work
 
 MODULES = ("SyntheX", "SyntheXSimulate", "SyntheXTrain", "SyntheXInfer")
-
-
-def picture(panel: Any, name: str) -> None:
-    """Save a picture of the panel, 400 pixels wide, where SYNTHEX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("SYNTHEX_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        panel.show()
-        panel.resize(400, panel.layout().heightForWidth(400))
-        assert panel.grab().save(str(Path(folder, f"{name}.png")))
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -65,7 +55,7 @@ def simulate(load: Any, scene: Any) -> Iterator[SimpleNamespace]:
     module, widget, _ = load("SyntheXSimulate")
     ui, logic = widget.ui, widget.logic
     assert not ui.renderButton.enabled
-    assert ui.renderButton.toolTip == "Choose a CT first."
+    assert ui.renderButton.toolTip == "Needs a CT."
     assert not ui.liveCheckBox.enabled
     nodes = [scene.AddNewNodeByClass(f"vtkMRML{kind}Node", kind) for kind in ("ScalarVolume", "LabelMapVolume", "MarkupsFiducial")]
     ui.markupsSelector.setCurrentNode(nodes[2])
@@ -77,16 +67,6 @@ def simulate(load: Any, scene: Any) -> Iterator[SimpleNamespace]:
     widget._view.cArm = Mock(beam=None, detector=None)
     yield SimpleNamespace(module=module, widget=widget, ui=ui, logic=logic, nodes=nodes, preview=preview)
     widget.cleanup()
-
-
-def work(milliseconds: int) -> None:
-    """Let Qt work for a while."""
-    from PySide6.QtCore import QDeadlineTimer
-    from PySide6.QtWidgets import QApplication
-
-    end = QDeadlineTimer(milliseconds)
-    while not end.hasExpired():
-        QApplication.processEvents()
 
 
 def test_the_simulate_panel_renders_once_ct_and_labels_are_chosen(simulate: SimpleNamespace, scene: Any) -> None:
@@ -105,7 +85,7 @@ def test_the_simulate_panel_renders_once_ct_and_labels_are_chosen(simulate: Simp
     assert simulate.widget._view.cArm.show.call_count >= 1
     scene.RemoveNode(simulate.nodes[1])
     assert not ui.renderButton.enabled
-    assert ui.renderButton.toolTip == "Choose a segmentation or label map first."
+    assert ui.renderButton.toolTip == "Needs a segmentation or label map."
 
 
 def test_the_simulate_panel_shows_previews_while_dragged_and_the_full_view_at_rest(simulate: SimpleNamespace) -> None:
@@ -151,7 +131,7 @@ def test_the_simulate_panel_says_why_export_and_the_3d_view_are_not_there(simula
     assert (ui.fromViewButton.enabled, ui.fromViewButton.toolTip) == (False, "There is no 3D view.")
     assert not ui.toViewButton.enabled
     ui.renderButton.click()
-    assert ui.exportButton.toolTip == "Name a file first."
+    assert ui.exportButton.toolTip == "Needs a file."
     ui.exportPath.currentPath = str(tmp_path / "xray.png")
     assert ui.exportButton.enabled
     simulate.logic.export = Mock(return_value=tmp_path / "xray.png")
@@ -189,15 +169,17 @@ def test_the_table_lists_structures_and_landmarks_and_what_is_missing(simulate: 
 
 
 def test_a_data_set_is_started_followed_and_cancelled(simulate: SimpleNamespace, tmp_path: Path) -> None:
-    from SyntheXSimulateLib.generate import GenerateSettings, Progress
+    from SyntheXHomeLib.library_command import Progress
+    from SyntheXSimulateLib.generate import GenerateSettings
     from SyntheXSimulateLib.preview import Beam
 
     ui, button = simulate.ui, simulate.ui.generateButton
-    assert (button.enabled, button.toolTip) == (False, "Name a folder first.")
+    assert (button.enabled, button.toolTip) == (False, "Needs a folder.")
     ui.generateFolder.currentPath = str(tmp_path)
     ui.countBox.value, ui.workersBox.value, ui.levelBox.currentIndex = 40, 2, 1
-    run = Mock(folder=tmp_path)
+    run = Mock(dataset=tmp_path, cancelled=False, failed=False)
     run.finished.return_value, run.progress.return_value, run.message.return_value = False, Progress(10, 40, 2.0, 75.0), "Done."
+    run.cancel.side_effect = lambda: setattr(run, "cancelled", True)
     simulate.logic.generate = Mock(return_value=run)
     button.click()
     simulate.logic.generate.assert_called_once_with(
@@ -206,11 +188,13 @@ def test_a_data_set_is_started_followed_and_cancelled(simulate: SimpleNamespace,
     assert button.text == "Cancel"
     assert not ui.countBox.enabled
     work(500)
-    assert ui.generateLabel.text == "10 of 40 images, 2.0 a second, 1:15 left"
+    assert ui.generateLabel.text == "10 of 40 images, 2.0 images/s, 1 min 15 s left"
     assert (ui.generateBar.value, ui.generateBar.maximum) == (10, 40)
     button.click()
     run.cancel.assert_called_once_with()
     assert not button.enabled
+    work(400)
+    assert ui.generateLabel.text == "Ending ..."
     run.finished.return_value = True
     work(500)
     assert (ui.generateLabel.text, button.text, button.enabled, ui.countBox.enabled) == ("Done.", "Generate data set", True, True)

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
-from SyntheXHomeLib.command import Command
+from SyntheXHomeLib.library_command import LibraryCommand
 from SyntheXHomeLib.nodes import ijkToWorld, pointsInWorld
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.poses import rotation_about
@@ -240,7 +240,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, then: str = "") -> No
     monkeypatch.setenv(VARIABLE, str(path))
 
 
-def wait(run: Command) -> None:
+def wait(run: LibraryCommand) -> None:
     deadline = time.monotonic() + 60
     while not run.finished():
         assert time.monotonic() < deadline
@@ -269,8 +269,9 @@ def test_a_segmentation_is_made_named_and_lies_in_the_ct(
     volume = bones(slicer_core)
     run = SyntheXSimulateLogic().segment(volume, "hip", fast=True)
     wait(run)
-    assert not run.failed(), run.message()
-    assert run.progress() == (100, 100)
+    assert not run.failed, run.message()
+    progress = run.progress()
+    assert (progress.done, progress.total) == (100, 100)
     nodes = scene.GetNumberOfNodes()
     node = run.result()
     run.close()
@@ -305,7 +306,7 @@ def test_a_run_that_is_ended_ends_the_program_and_leaves_no_file(
         run.cancel()
         wait(run)
     run.close()
-    assert run.cancelled() and not run.failed()
+    assert run.cancelled and not run.failed
     with pytest.raises(ProcessLookupError):
         while time.monotonic() < deadline:
             os.kill(int(told.read_text(encoding="utf-8")), 0)
@@ -337,5 +338,5 @@ def test_slicers_extension_is_asked_to_install_its_packages(
     assert whyNoSegmentation("") == ""
     run = SyntheXSimulateLogic().segment(bones(slicer_core), "hip")
     wait(run)
-    assert not run.failed(), run.message()
+    assert not run.failed, run.message()
     run.close()

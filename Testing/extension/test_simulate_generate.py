@@ -19,7 +19,7 @@ from SyntheXLib.simulation.view import ViewSettings
 from SyntheXLib.tasks.task import load_task
 from SyntheXSimulateLib.case_writer import CaseNodes, writeCase
 from SyntheXSimulateLib.dataset import generate
-from SyntheXSimulateLib.generate import GenerateSettings, Generation, commandOptions, startGeneration
+from SyntheXSimulateLib.generate import GenerateSettings, Generation, commandOptions
 from SyntheXSimulateLib.logic import SyntheXSimulateLogic
 from SyntheXSimulateLib.preview import Beam
 
@@ -51,6 +51,13 @@ def nodes(scene: Any, slicer_core: ModuleType) -> list[Any]:
     for node in (volume, segmentation, markups):
         node.SetAndObserveTransformNodeID(transform.GetID())
     return [volume, segmentation, markups]
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run that is not closed leaves goes with the test."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
 
 
 def wait(generation: Generation) -> None:
@@ -87,30 +94,31 @@ def test_overlapping_segments_are_refused(nodes: list[Any], tmp_path: Path, slic
 
 def test_a_data_set_is_made_cancelled_and_continued(nodes: list[Any], tmp_path: Path) -> None:
     settings = GenerateSettings(120, tmp_path / "set", workers=1, seed=3, beam=Beam("naive"))
-    generation = startGeneration(CaseNodes(*nodes), HIP, settings)
+    generation = Generation(CaseNodes(*nodes), HIP, settings)
     deadline = time.monotonic() + 60
     while generation.progress().done < 1 and not generation.finished():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     generation.cancel()
     wait(generation)
-    assert not generation.failed()
+    assert not generation.failed
     assert not list(settings.folder.rglob("*.claim"))
-    generation = startGeneration(CaseNodes(*nodes), HIP, settings)
+    generation = Generation(CaseNodes(*nodes), HIP, settings)
     wait(generation)
-    assert not generation.failed(), generation.message()
+    assert not generation.failed, generation.message()
     assert "images rendered" in generation.message()
     progress = generation.progress()
     assert (progress.done, progress.total) == (120, 120)
     assert len(XrayDataset(settings.folder)) == 120
-    assert generation._caseFolder is not None
-    assert not generation._caseFolder.exists()
+    assert generation.folder.exists()
+    generation.close()
+    assert not generation.folder.exists()
 
 
 def test_an_error_of_the_command_is_told_in_its_words(nodes: list[Any], tmp_path: Path) -> None:
-    generation = startGeneration(CaseNodes(*nodes), HIP, GenerateSettings(2, tmp_path / "set", beam=Beam(kvp=900)))
+    generation = Generation(CaseNodes(*nodes), HIP, GenerateSettings(2, tmp_path / "set", beam=Beam(kvp=900)))
     wait(generation)
-    assert generation.failed()
+    assert generation.failed
     assert "900" in generation.message()
 
 
@@ -131,9 +139,9 @@ def test_tools_device_size_and_drawn_exposure_reach_the_data_set(nodes: list[Any
     origin = (MATRIX @ [12, 12, 12, 1])[:3]
     tool.write_text(f'kind = "k_wire"\norigin_mm = {origin.tolist()}\n', encoding="utf-8")
     settings = GenerateSettings(2, tmp_path / "set", 1, 3, Beam(), 32, True, "800x800,0.37,1100", "auto", (str(tool),))
-    generation = startGeneration(CaseNodes(*nodes), HIP, settings)
+    generation = Generation(CaseNodes(*nodes), HIP, settings)
     wait(generation)
-    assert not generation.failed(), generation.message()
+    assert not generation.failed, generation.message()
     dataset = XrayDataset(settings.folder)
     assert dataset.image_shape == (32, 32) and dataset.source_to_detector_mm == 1100
     assert [file["file"] for file in dataset.header.configuration["tool_files"]] == ["wire.toml"]
@@ -142,9 +150,9 @@ def test_tools_device_size_and_drawn_exposure_reach_the_data_set(nodes: list[Any
 
 def test_a_command_and_nodes_give_the_same_bytes(nodes: list[Any], tmp_path: Path) -> None:
     settings = GenerateSettings(3, tmp_path / "panel", 1, 3, Beam(), 32)
-    generation = startGeneration(CaseNodes(*nodes), HIP, settings)
+    generation = Generation(CaseNodes(*nodes), HIP, settings)
     wait(generation)
-    assert not generation.failed(), generation.message()
+    assert not generation.failed, generation.message()
     exposure = Beam().exposure(HIP.c_arm.device)
     generate(tmp_path / "nodes", [CaseNodes(*nodes)], "hip", 3, 3, ViewSettings(exposure=exposure, image_size=32))
     for ours, theirs in zip(XrayDataset(tmp_path / "panel"), XrayDataset(tmp_path / "nodes"), strict=True):

@@ -1,7 +1,6 @@
 """The Simulate panel with a real, small case: every part of it renders."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -10,16 +9,12 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from standin.window import picture, work
 
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (24, 24, 24)
-# About Slicer's dark style: what a panel sets itself, against the palette, would be seen.
-_DARK = """
-QWidget { background: #353535; color: #e6e6e6 } QWidget:disabled { color: #808080 }
-QLineEdit, QListWidget, QTableWidget, QComboBox { background: #252525 }
-"""
 
 
 @pytest.fixture
@@ -51,16 +46,6 @@ def wire(panel: SimpleNamespace, tmp_path: Path) -> Path:
     return path
 
 
-def work(milliseconds: int) -> None:
-    """Let Qt work for a while."""
-    from PySide6.QtCore import QDeadlineTimer
-    from PySide6.QtWidgets import QApplication
-
-    end = QDeadlineTimer(milliseconds)
-    while not end.hasExpired():
-        QApplication.processEvents()
-
-
 def pixels(panel: SimpleNamespace) -> np.ndarray:
     import slicer
 
@@ -75,28 +60,35 @@ def folder_of(node: Any) -> str:
     return f"{hierarchy.GetItemName(hierarchy.GetItemParent(study))}/{hierarchy.GetItemName(study)}"
 
 
-def picture(panel: SimpleNamespace, name: str, dark: bool) -> None:
-    """Save a picture of the panel, 400 pixels wide, where SYNTHEX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("SYNTHEX_SCREENSHOTS")
-    if not folder:
-        return
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    panel.qt.setStyleSheet(_DARK if dark else "")
-    panel.qt.show()
-    panel.qt.resize(400, panel.qt.layout().heightForWidth(400))
-    assert panel.qt.grab().save(str(Path(folder, f"{name}.png")))
-    panel.qt.setStyleSheet("")
+def test_a_panel_that_is_opened_for_the_first_time_takes_the_sample_with_its_landmarks(slicer_gui: ModuleType, scene: Any) -> None:
+    from standin.application import load_module
+
+    from SyntheXHomeLib.handover import giveSample, markAsSample
+
+    hu = np.zeros((2, 2, 2), np.int16)
+    volume, labels = (
+        slicer_gui.util.addVolumeFromArray(hu, np.eye(4), name, f"vtkMRML{kind}VolumeNode")
+        for name, kind in (("pelvis", "Scalar"), ("pelvis labels", "LabelMap"))
+    )
+    markups = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "pelvis landmarks")
+    markAsSample("pelvis", volume, labels, markups)
+    giveSample()
+    _, widget, _ = load_module(ROOT / "SyntheXSimulate/SyntheXSimulate.py")
+    chosen = widget.parameters
+    assert (chosen.volume, chosen.labels, chosen.markups) == (volume, labels, markups)
+    assert widget.ui.markupsSelector.currentNode() is markups
+    widget.cleanup()
 
 
 def test_the_panel_fits_400_pixels_with_every_section_open_and_in_dark(panel: SimpleNamespace, wire: Path) -> None:
     ui = panel.ui
-    picture(panel, "SyntheXSimulate_closed", dark=False)
+    picture(panel.qt, "SyntheXSimulate_closed")
     ui.advancedSection.collapsed = ui.toolsSection.collapsed = False
     ui.toolPath.currentPath = str(wire)
     ui.addToolButton.click()
     ui.renderButton.click()
     for dark in (False, True):
-        picture(panel, f"SyntheXSimulate_{'dark' if dark else 'light'}", dark)
+        picture(panel.qt, f"SyntheXSimulate_{'dark' if dark else 'light'}", dark)
     assert panel.qt.minimumSizeHint().width() <= 400
 
 
@@ -122,7 +114,7 @@ def test_a_tool_shows_in_the_xray_over_it_and_in_3d(panel: SimpleNamespace, wire
     ui.levelBox.setCurrentIndex(1)
     ui.renderButton.click()
     without = pixels(panel)
-    assert (ui.addToolButton.enabled, ui.addToolButton.toolTip) == (False, "Name a tool file first.")
+    assert (ui.addToolButton.enabled, ui.addToolButton.toolTip) == (False, "Needs a tool file.")
     ui.toolPath.currentPath = str(wire)
     ui.addToolButton.click()
     assert ui.toolList.item(0).text() == "wire.toml"
@@ -240,6 +232,7 @@ def test_a_data_set_is_made_browsed_and_deleted(
 ) -> None:
     import slicer
 
+    from SyntheXHomeLib.handover import lastDataset
     from SyntheXLib.datasets.reader import XrayDataset
 
     ui, p, folder = panel.ui, panel.widget.parameters, tmp_path / "set"
@@ -252,6 +245,7 @@ def test_a_data_set_is_made_browsed_and_deleted(
         if ui.generateButton.text == "Generate data set":
             break
     assert "5 images rendered" in ui.generateLabel.text
+    assert lastDataset() == str(folder)
     assert ui.browseLabel.text == "5 of 5 images take 1 MB of memory."
     ui.browseBox.value = 3
     ui.browseButton.click()
@@ -283,6 +277,9 @@ def test_a_data_set_is_made_browsed_and_deleted(
 
 
 def test_a_data_set_of_others_is_not_offered_for_deletion(panel: SimpleNamespace, squares: Path) -> None:
+    from SyntheXHomeLib.settings import LAST_DATASET, recall, remember
+
+    remember(LAST_DATASET, "")
     ui = panel.ui
     ui.generateFolder.currentPath = str(squares)
     ui.countBox.value, ui.workersBox.value = 2, 1
@@ -293,6 +290,7 @@ def test_a_data_set_of_others_is_not_offered_for_deletion(panel: SimpleNamespace
         if ui.generateButton.text == "Generate data set":
             break
     assert "another" in ui.generateLabel.text or "expected" in ui.generateLabel.text
+    assert recall(LAST_DATASET) == ""  # of a data set that is there but was not made
     assert ui.deleteButton.toolTip == "Nothing was made yet."
 
 

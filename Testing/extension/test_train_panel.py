@@ -8,7 +8,8 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from train_run import page, picture, run_folder
+from standin.window import picture
+from train_run import page, run_folder
 
 
 def test_the_command_follows_the_choices_and_is_copied(train: SimpleNamespace, squares: Path) -> None:
@@ -53,7 +54,7 @@ def test_several_data_sets_are_listed_summarised_and_checked(train: SimpleNamesp
     header = json.loads((strange / "dataset.json").read_text())
     header["task"]["name"] = "hand"
     (strange / "dataset.json").write_text(json.dumps(header))
-    assert ui.addDatasetButton.toolTip == "Choose a folder first."
+    assert ui.addDatasetButton.toolTip == "Needs a folder."
     ui.datasetPath.currentPath = str(squares)
     assert ui.summaryLabel.text.endswith("6 structures, 14 landmarks. 12 images of 32 px, specimens: 1 (squares).")
     ui.addDatasetButton.click()
@@ -172,7 +173,7 @@ def test_samples_are_drawn_by_a_child_process_and_shown(train: SimpleNamespace, 
     assert node.GetImageData().GetDimensions() == (768, 1024, 1)
     ui.sliceViewButton.click()
     assert scene.GetNumberOfNodesByClass("vtkMRMLVectorVolumeNode") == 1
-    kept = train.widget._pictures._page._folder
+    kept = train.widget._pictures._page.folder
     assert kept.is_dir()
     train.widget.cleanup()
     assert not kept.exists()
@@ -233,7 +234,7 @@ def test_the_model_is_copied_exported_used_and_deleted(
     ui.exportPath.currentPath = str(tmp_path / "models" / "hip.pt")
     ui.exportButton.click()
     assert (tmp_path / "models" / "hip.pt").read_bytes() == b"the best"
-    assert ui.exportLabel.text == f"Written: {tmp_path / 'models' / 'hip.pt'}"
+    assert ui.exportLabel.text == f"Wrote {tmp_path / 'models' / 'hip.pt'}."
     picture(train.panel, "SyntheXTrain_result")
     opened: list[str] = []
     monkeypatch.setattr(slicer_gui.util, "selectModule", opened.append)

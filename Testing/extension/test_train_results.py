@@ -39,24 +39,24 @@ def test_data_sets_are_summarised_and_specimens_counted_once(logic: SyntheXTrain
 def test_samples_are_a_page_of_a_process_that_leaves_nothing(logic: SyntheXTrainLogic, squares: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed; training needs it")
     samples = logic.samples({"datasets": [squares], "out": tmp_path / "run", "threads": 1})
-    assert not samples.finished and samples.picture is None and samples.message == ""
-    while not samples.finished:
+    assert not samples.finished() and samples.picture is None
+    while not samples.finished():
         time.sleep(0.05)
-    assert samples.message == "" and samples.picture is not None
+    assert not samples.failed and samples.picture is not None
     folder = samples.picture.parent
     samples.close()
     assert not folder.exists() and not (tmp_path / "run").exists()
     wrong = logic.samples({"datasets": [squares], "size": "smal", "threads": 1})
-    while not wrong.finished:
+    while not wrong.finished():
         time.sleep(0.05)
-    assert "did you mean 'small'" in wrong.message and wrong.picture is None
+    assert "did you mean 'small'" in wrong.message() and wrong.picture is None
     wrong.close()
 
 
 def test_a_page_that_is_no_longer_wanted_ends_its_process(logic: SyntheXTrainLogic, squares: Path) -> None:
     samples = logic.samples({"datasets": [squares]})
     samples.close()
-    assert samples.finished and not samples._folder.exists()
+    assert samples.finished() and not samples.folder.exists()
 
 
 def test_a_picture_lies_upright_in_an_axial_view(logic: SyntheXTrainLogic, scene: Any, slicer_core: ModuleType, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The folder of a training as the Train panel finds it, and pictures of the panel."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +33,3 @@ def page(path: Path, red: int) -> Path:
     pixels[:, :30, 0], pixels[:, 30:, 2], pixels[0] = red, 255, 255
     Image.fromarray(pixels).save(path)
     return path
-
-
-def picture(panel: Any, name: str, dark: bool = False) -> None:
-    """Save a picture of the panel, 400 pixels wide, where SYNTHEX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("SYNTHEX_SCREENSHOTS")
-    if not folder:
-        return
-    from PySide6 import QtGui, QtWidgets
-
-    before = QtWidgets.QApplication.palette()
-    if dark:
-        palette = QtGui.QPalette(QtGui.QColor(50, 50, 50))
-        QtWidgets.QApplication.setPalette(palette)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    panel.show()
-    for _ in range(3):  # layouts within layouts
-        panel.resize(400, panel.layout().heightForWidth(400))
-        QtWidgets.QApplication.processEvents()
-    assert panel.grab().save(str(Path(folder, f"{name}.png")))
-    QtWidgets.QApplication.setPalette(before)

@@ -155,11 +155,12 @@ def test_a_network_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "text.ts").write_text("no network", encoding="utf-8")
     hole = json.loads(json.dumps(METADATA).replace('"1"', '"5"'))
     for path, expected in (
-        (tmp_path / "none.ts", "expected a TorchScript file or a MONAI bundle"),
+        (tmp_path / "none.ts", "expected a TorchScript file or the folder of a MONAI bundle"),
         (tmp_path / "text.ts", "is no TorchScript file"),
         (threshold_network(tmp_path / "bare.ts", None), "expected metadata.json"),
         (threshold_network(tmp_path / "odd.ts", {"network_data_format": {}}), "not as MONAI has it"),
         (threshold_network(tmp_path / "hole.ts", hole), "channels 0 to 2, found 0, 2, 5"),
+        (threshold_network(tmp_path / "wide.ts", METADATA | {"synthex": {"hu_range": [0]}}), "a range or the spacing in metadata.json"),
     ):
         with pytest.raises(SyntheXError, match=expected):
             load_material_network(path)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.networks.bundle_network import _Plain, load_bundle_network
+from SyntheXLib.networks.bundle_network import PlainConfiguration, load_bundle_network
 
 _METADATA, _INFERENCE = "metadata.json", "inference.json"
 
@@ -44,7 +44,7 @@ class Bundle:
         SyntheXError
             When it holds more than that, see `bundle_network`.
         """
-        return _Plain(self.path / "configs" / _INFERENCE, self.inference).of(value)
+        return PlainConfiguration(self.path / "configs" / _INFERENCE, self.inference).of(value)
 
     def input_format(self) -> dict[str, Any]:
         """What the metadata says of the input (``spatial_shape``, ``value_range`` ...); empty where it says nothing."""
@@ -54,6 +54,13 @@ class Bundle:
             if not isinstance(found, dict):
                 raise SyntheXError(f"Network {self.path}: {_METADATA} is not as MONAI has it: expected a table '{key}', found {found!r}.")
         return found
+
+    def input_shape(self) -> tuple[int, int, int] | None:
+        """Voxels along the three axes that the metadata gives for the input; None where it gives none, or a formula such as ``*``."""
+        shape = self.input_format().get("spatial_shape")
+        if isinstance(shape, list) and len(shape) == 3 and all(isinstance(side, int) for side in shape):
+            return shape[0], shape[1], shape[2]
+        return None
 
     def channel_names(self) -> dict[int, str]:
         """Names of the output's channels by the metadata; empty where it does not tell.

@@ -50,7 +50,7 @@ def load_bundle_network(folder: Path) -> torch.nn.Module:
     configuration = _read(path)
     if not isinstance(configuration, dict) or not isinstance(configuration.get(_NETWORK), dict):
         raise SyntheXError(f"MONAI bundle: {path} must describe the network as {_NETWORK}, found no such table.")
-    plain = _Plain(path, configuration).of(configuration[_NETWORK])
+    plain = PlainConfiguration(path, configuration).of(configuration[_NETWORK])
     from monai.bundle.config_parser import ConfigParser
 
     try:
@@ -86,8 +86,16 @@ def _read(path: Path) -> Any:
         raise SyntheXError(f"MONAI bundle: {path} cannot be read: {str(error).splitlines()[0]}.") from error
 
 
-class _Plain:
-    """Takes the description of a network out of a configuration, without references and expressions."""
+class PlainConfiguration:
+    """Takes values out of a configuration of MONAI, without references and expressions, of which nothing is run.
+
+    Parameters
+    ----------
+    path
+        Its file, for messages.
+    configuration
+        What the file holds.
+    """
 
     def __init__(self, path: Path, configuration: Mapping[str, Any]) -> None:
         self._path, self._configuration = path, configuration
@@ -99,6 +107,13 @@ class _Plain:
         )
 
     def of(self, value: Any, depth: int = 0) -> Any:
+        """A value of the configuration with its references followed and its arithmetic done.
+
+        Raises
+        ------
+        SyntheXError
+            When it holds more than that, or a ``_target_`` that is no network.
+        """
         if depth > _MOST_NESTED:
             raise self._refused("references that go in circles")
         if isinstance(value, dict):

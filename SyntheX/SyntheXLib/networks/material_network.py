@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ import numpy as np
 import torch
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.networks.bundle_network import load_bundle_network
+from SyntheXLib.networks.bundle import load_bundle
 from SyntheXLib.networks.device import choose_device
 from SyntheXLib.physics.attenuation import material_name
 
-_METADATA = "metadata.json"
 _OVERLAP = 0.25
 
 
@@ -99,53 +97,31 @@ class MaterialNetwork:
 def load_material_network(path: Path, what: str = "Material network", name_of: Callable[[str], str] = material_name) -> MaterialNetwork:
     """Load a network from TorchScript (``.ts``, ``.pt``) with MONAI's ``metadata.json`` in it, or from the folder of a MONAI bundle.
 
-    A bundle gives TorchScript as ``models/model.ts``, or weights as ``models/model.pt`` and the network in ``configs/inference.json`` or
-    ``.yaml``, see `bundle_network`. The metadata names the materials in ``network_data_format.outputs.pred.channel_def`` and may give the
-    input's ``spatial_shape`` and ``value_range``; a table ``synthex`` may give ``hu_range`` and ``spacing_mm``. TorchScript is a program
-    of its own, without access to Python, but one whose source should be trusted all the same. Errors call the network
-    `what`; `name_of` makes the name of a channel of that in the metadata.
+    See `bundle.load_bundle` for what is loaded. The metadata names the materials in ``network_data_format.outputs.pred.channel_def`` and
+    may give the input's ``spatial_shape`` and ``value_range``; a table ``synthex`` may give ``hu_range`` and ``spacing_mm``. TorchScript
+    is a program of its own, without access to Python, but one whose source should be trusted all the same.
+    Errors call the network `what`; `name_of` makes the name of a channel of that in the metadata.
 
     Raises
     ------
     SyntheXError
         When there is no such file, it is no TorchScript and no bundle that can be loaded safely, or the metadata is missing or not right.
     """
-    script = path / "models" / "model.ts" if path.is_dir() else path
-    extra = {_METADATA: ""}
-    network: torch.nn.Module
-    if script.is_file():
-        try:
-            network = torch.jit.load(str(script), map_location="cpu", _extra_files=extra)
-        except (RuntimeError, ValueError) as error:
-            raise SyntheXError(f"{what} {script} is no TorchScript file: {str(error).splitlines()[0]}.") from error
-    elif (path / "models" / "model.pt").is_file():
-        network = load_bundle_network(path)
-    else:
-        raise SyntheXError(
-            f"{what} {path}: expected a TorchScript file or a MONAI bundle with models/model.ts or models/model.pt, found none."
-        )
-    beside = path / "configs" / _METADATA
-    text = extra[_METADATA] or (beside.read_text(encoding="utf-8") if path.is_dir() and beside.is_file() else "")
-    if not text:
-        raise SyntheXError(f"{what} {path}: expected {_METADATA} (MONAI) with the materials of the channels, found none.")
+    bundle = load_bundle(path)
+    if not bundle.metadata:
+        raise SyntheXError(f"{what} {path}: expected metadata.json (MONAI) with the materials of the channels, found none.")
+    names, own = bundle.channel_names(), bundle.metadata.get("synthex", {})
+    options: dict[str, Any] = {"window": bundle.input_shape()} if bundle.input_shape() else {}
     try:
-        metadata = json.loads(text)
-        form, own = metadata["network_data_format"], metadata.get("synthex", {})
-        names = {int(number): str(name) for number, name in form["outputs"]["pred"]["channel_def"].items()}
-        given = form.get("inputs", {}).get("image", {})
-        options: dict[str, Any] = {}
-        shape = given.get("spatial_shape", ())
-        if len(shape) == 3 and all(isinstance(side, int) for side in shape):  # else a formula such as "*"
-            options["window"] = tuple(shape)
-        for key, value in (("value_range", given.get("value_range")), ("hu_range", own.get("hu_range"))):
+        for key, value in (("value_range", bundle.input_format().get("value_range")), ("hu_range", own.get("hu_range"))):
             if value is not None:
                 low, high = map(float, value)
                 options[key] = (low, high)
         options["spacing_mm"] = float(own.get("spacing_mm", 0))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SyntheXError(f"{what} {path}: {_METADATA} is not as MONAI has it ({type(error).__name__}: {error}).") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise SyntheXError(f"{what} {path}: a range or the spacing in metadata.json is not right ({error}).") from error
     if sorted(names) != list(range(len(names))):
         raise SyntheXError(
             f"{what} {path}: expected materials for the channels 0 to {len(names) - 1}, found {', '.join(map(str, sorted(names)))}."
         )
-    return MaterialNetwork(network, tuple(name_of(names[channel]) for channel in range(len(names))), **options)
+    return MaterialNetwork(bundle.network, tuple(name_of(names[channel]) for channel in range(len(names))), **options)

@@ -181,10 +181,7 @@ def _inferer(bundle: Bundle, options: ModelOptions) -> dict[str, Any]:
     if isinstance(own, dict) and str(own.get("_target_")).endswith("SlidingWindowInferer"):
         side = bundle.plain(own.get("roi_size")) if options.window is None else None
         found |= {name: bundle.plain(own[name]) for name in found if name in own}
-    shape = bundle.input_format().get("spatial_shape", ())
-    if side is None and len(shape) == 3 and all(isinstance(length, int) for length in shape):  # else a formula such as "*"
-        side = shape
-    side = options.window or side or _DEFAULT_WINDOW
+    side = options.window or side or bundle.input_shape() or _DEFAULT_WINDOW
     found["roi_size"] = (side,) * 3 if isinstance(side, int) else tuple(side)
     found["overlap"] = (found["overlap"],) * 3 if isinstance(found["overlap"], float | int) else tuple(found["overlap"])
     if len(found["roi_size"]) != 3 or min(found["roi_size"]) < 1:

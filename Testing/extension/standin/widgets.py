@@ -74,12 +74,18 @@ class ctkSliderWidget(QtWidgets.QWidget):
         self._spin.valueChanged.connect(self._moved)
 
     def _moved(self, value: float) -> None:
-        self._slider.setValue(round(value))
+        self._slide()
         self.valueChanged.emit(value)
+
+    def _slide(self) -> None:
+        """Let the handle stand where the number is; a slider counts in whole steps, and the number may have others."""
+        low, high, value = (get_property(self._spin, name) for name in ("minimum", "maximum", "value"))
+        self._slider.setRange(0, 1000)
+        self._slider.setValue(round(1000 * (value - low) / (high - low)) if high > low else 0)
 
     def _limit(self, name: str, value: float) -> None:
         set_property(self._spin, name, value)
-        set_property(self._slider, name, round(value))
+        self._slide()
 
     value = _of_spin(float, "value")
     minimum = QtCore.Property(float, lambda self: get_property(self._spin, "minimum"), lambda self, value: self._limit("minimum", value))
