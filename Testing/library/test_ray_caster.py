@@ -1,5 +1,11 @@
 """The renderers against closed forms and, the compiled one, against the numpy oracle."""
 
+import gc
+import signal
+import subprocess
+import sys
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -235,6 +241,66 @@ def test_a_view_beside_the_ct_is_empty() -> None:
 @pytest.mark.parametrize("renderer", RENDERERS[:2], ids=lambda r: r.name)
 def test_a_cancelled_render_gives_nothing(renderer: Renderer) -> None:
     assert renderer.render(Scene(rough_specimen()), view(VIEWS[0]), cancelled=lambda: True) is None
+
+
+def test_an_error_takes_no_memory_from_under_the_threads() -> None:
+    renderer, scene = CpuRenderer(threads=2), Scene(rough_specimen())
+    asked, waiting = [], threading.Event()
+
+    def cancelled() -> bool:
+        asked.append(1)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        waiting.wait(5)  # the other thread is about to write
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        renderer.render(scene, view(VIEWS[0]), cancelled)
+    busy = len(asked) > 1
+    gc.collect()
+    arrays = [o for o in gc.get_objects() if isinstance(o, tuple) and any(type(part).__name__ == "_KernelVolume" for part in o)]
+    assert bool(arrays) >= busy  # what it writes to is still there
+    waiting.set()
+    for _ in range(100):
+        if renderer._pool._work_queue.empty():
+            break
+        time.sleep(0.01)
+    assert len(asked) <= 3  # and then nobody took another tile
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no interval timer")
+def test_interrupts_at_any_moment_do_no_harm() -> None:
+    # In a process of its own: what this is about corrupts the memory.
+    script = """
+import os, random, signal, numpy as np
+from SyntheXLib.rendering.cpu import CpuRenderer
+from SyntheXLib.scene.c_arm import Camera
+from SyntheXLib.scene.scene import Scene
+from SyntheXLib.scene.specimen import make_specimen
+hu = np.random.default_rng(0).integers(-1000, 900, (40, 40, 40)).astype(float)
+scene = Scene(make_specimen("noise", hu, np.diag([4.0, 4, 4, 1]), {"bone": hu > 300}, ["bone"]))
+to_camera = np.array([[-1.0, 0, 0, 78], [0, 0, -1, 78], [0, -1, 0, 778], [0, 0, 0, 1]])
+camera = Camera(to_camera, np.array([[500.0, 0, 47.5], [0, 500, 47.5], [0, 0, 1]]), (96, 96), 1000.0)
+expected = CpuRenderer(threads=4).render(scene, camera).path_length
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+interrupted = 0
+for _ in range(60):
+    renderer = CpuRenderer(threads=4)
+    renderer.render(scene, camera)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0005, 0.004))
+        for _ in range(20):
+            renderer.render(scene, camera)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        interrupted += 1
+    junk = [np.zeros(1000) for _ in range(50)]
+assert interrupted > 20, interrupted
+assert np.array_equal(CpuRenderer(threads=4).render(scene, camera).path_length, expected)
+os._exit(0)  # without waiting for threads that an interrupt may have left waiting
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
+    assert found.returncode == 0, found.stderr[-500:]
 
 
 def test_an_unknown_renderer_is_told() -> None:

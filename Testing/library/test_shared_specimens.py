@@ -40,6 +40,12 @@ def shards(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "shards").glob("*.h5"))}
 
 
+def children_of(pid: int) -> list[str]:
+    """Numbers of a process's children, where the system tells."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return path.read_text(encoding="utf-8").split() if path.exists() else []
+
+
 def test_a_specimen_is_read_once_and_mapped_by_all(hip_phantom: CaseFiles, tmp_path: Path) -> None:
     expected = load_specimen(hip_phantom, HIP)
     first = SpecimenStore(tmp_path).get(3, lambda: load_specimen(hip_phantom, HIP))
@@ -102,9 +108,14 @@ def test_a_run_killed_twice_and_resumed_equals_an_undisturbed_one(job: ShardJob,
         for line in child.stdout:
             if int(line) >= first + 12:
                 break
+        workers = [int(pid) for pid in children_of(child.pid)]
         child.send_signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
         child.wait()
         reached = first
+        deadline = time.monotonic() + 20
+        while any(is_alive(pid) for pid in workers) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(is_alive(pid) for pid in workers)  # nobody is left behind
     deadline = time.monotonic() + 20
     while True:  # the workers notice that nobody waits for them, and give their claims up
         if (result := run_local(job, workers=2)).complete or time.monotonic() > deadline:

@@ -91,17 +91,24 @@ class CpuRenderer:
         measured = structures if volume.label_bits else 0
         kernel = _compiled(volume.variant, self.cuts, volume.label_bits, measured)
         more = (_groups(rays, volume.size),) if volume.variant == PATCH else (label_path.ctypes.data,) if measured else ()
-        addresses = [array.ctypes.data for array in (numbers, pointers, view, path, total, hits)]
+        # The kernel is given addresses. Its threads hold what lies there, so that an error or Ctrl-C in this one, which may strike between
+        # any two lines, takes no memory from under them.
+        held = (numbers, pointers, view, path, total, hits, label_path, volume)
+        addresses = [array.ctypes.data for array in held[:6]]
         tiles = iter([(row, column) for row in range(0, height, _TILE) for column in range(0, width, _TILE)])
 
-        def work() -> None:
+        def work(held: tuple[object, ...]) -> None:
             for row, column in tiles:  # each thread takes the next one
                 if cancelled is not None and cancelled():
                     return
                 kernel(*addresses, height, width, row, min(row + _TILE, height), column, min(column + _TILE, width), *more)
 
-        for worker in [self._pool.submit(work) for _ in range(self.threads)]:
-            worker.result()
+        try:
+            for worker in [self._pool.submit(work, held) for _ in range(self.threads)]:
+                worker.result()
+        finally:
+            for _ in tiles:  # after an error there is nothing more to do
+                pass
         if cancelled is not None and cancelled():
             return None
         projection = Projection(self.cuts, path, total, hits, label_path=label_path if label_paths else None)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -206,7 +207,16 @@ _stop: Any
 def _start_worker(job: ShardJob, threads: int, shared: Path, todo: list[int], images: Any, place: Any, stop: Any) -> None:
     global _maker, _todo, _images, _place, _stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _maker, _todo, _images, _place, _stop = ShardMaker(job, threads, SpecimenStore(shared)), todo, images, place, stop
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed says nothing, and its workers would wait for work for ever; what they leave, the next run clears."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _load_in_worker(number: int) -> tuple[str, ...]:
@@ -226,7 +236,4 @@ def _make_in_worker() -> None:
         with _images.get_lock():
             _images.value += 1
 
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    # A parent that was killed says nothing: without it there is nobody to work for.
-    _maker.make(next_shards(), count, lambda: _stop.is_set() or not parent.is_alive())
+    _maker.make(next_shards(), count, _stop.is_set)
