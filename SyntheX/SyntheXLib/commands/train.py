@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from SyntheXLib.commands.progress import progress_lines
+from SyntheXLib.randomization.names import LEVELS, PRESETS
 
 # Option on the command line, setting of the training, type, and help.
 _SETTINGS: tuple[tuple[str, str, type, str], ...] = (
@@ -17,7 +18,8 @@ _SETTINGS: tuple[tuple[str, str, type, str], ...] = (
     ("--heatmap-loss", "heatmap_loss", str, "ncc, mse or mse-scaled"),
     ("--landmark-weight", "landmark_weight", float, "weight of the heatmap loss against the Dice loss"),
     ("--validation-fraction", "validation_fraction", float, "share of the images kept for validation where no data set is named for it"),
-    ("--randomization", "randomization", str, "domain randomisation: none or regular"),
+    ("--randomization", "randomization", str, f"domain randomisation: {', '.join(LEVELS)}"),
+    ("--randomization-preset", "randomization_preset", str, f"whose effects these are: {', '.join(PRESETS)}"),
     ("--image-size", "image_size", int, "pixels a side that images are resized to (default: as they are)"),
     ("--precision", "precision", str, "float32, or bfloat16 on GPUs"),
     ("--seed", "seed", int, "random seed: weights, order, randomisation"),

@@ -12,13 +12,16 @@ from typing import Any
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.networks.losses import HEATMAP_LOSSES
 from SyntheXLib.networks.transunet import PATCH, SIZES
+from SyntheXLib.randomization.names import LEVELS
+from SyntheXLib.randomization.names import PRESETS as RANDOMIZATIONS
 from SyntheXLib.tasks.task import nearest
 
 _CHOICES = {
     "size": tuple(SIZES),
     "optimizer": ("sgd", "adamw"),
     "heatmap_loss": HEATMAP_LOSSES,
-    "randomization": ("none", "regular"),
+    "randomization": LEVELS,
+    "randomization_preset": RANDOMIZATIONS,
     "precision": ("float32", "bfloat16"),
 }
 # Lowest value allowed, and whether that value itself is.
@@ -77,7 +80,9 @@ class TrainingConfig:
     clip_gradient
         Longest gradient (its norm over all weights); None does not limit it.
     randomization
-        ``"none"`` or ``"regular"``, see `randomization.regular`.
+        ``"none"``, ``"regular"`` or ``"strong"``.
+    randomization_preset
+        Whose effects these are: ``"ours"``, ``"paper-text"`` or ``"released-code"``, see `randomization.presets`.
     image_size
         Pixels a side that the images are resized to; None keeps the size of the data set.
     precision
@@ -117,6 +122,7 @@ class TrainingConfig:
     landmark_weight: float = 3.0
     clip_gradient: float | None = 1.0
     randomization: str = "regular"
+    randomization_preset: str = "ours"
     image_size: int | None = None
     precision: str = "float32"
     seed: int = 0
@@ -200,7 +206,7 @@ class TrainingConfig:
 
 
 # Values that differ from the defaults. `paper-text` starts from random weights here, where the paper starts from pretrained ones. The
-# schedule of `released-code` is that of its scaled-up hip training; its randomisation is not among ours yet.
+# schedule of `released-code` is that of its scaled-up hip training.
 PRESETS: dict[str, dict[str, Any]] = {
     "ours": {},
     "paper-text": {
@@ -211,6 +217,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.1,
         "weight_decay": 1e-5,
         "heatmap_loss": "mse",
+        "randomization_preset": "paper-text",
         "landmark_weight": 1.0,
         "clip_gradient": None,
     },
@@ -224,6 +231,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decay_every": 2,
         "decay_after": 2,
         "heatmap_loss": "ncc",
+        "randomization_preset": "released-code",
         "landmark_weight": 1.0,
         "clip_gradient": None,
     },

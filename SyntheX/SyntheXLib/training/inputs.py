@@ -10,8 +10,10 @@ import torch
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.networks.losses import Targets
 from SyntheXLib.networks.normalization import normalize
+from SyntheXLib.randomization import presets
 from SyntheXLib.randomization.batch import XrayBatch
-from SyntheXLib.randomization.regular import RegularRandomization
+from SyntheXLib.randomization.effect import Effect
+from SyntheXLib.tasks.task import Task
 from SyntheXLib.training.config import TrainingConfig
 
 Randomization = Callable[[XrayBatch], XrayBatch]
@@ -33,6 +35,7 @@ def prepare_batch(batch: XrayBatch | SyntheXError, device: torch.device, non_blo
     return normalize(batch.image), Targets(batch.labels, batch.landmarks, batch.visible)
 
 
-def make_randomization(config: TrainingConfig) -> RegularRandomization | None:
+def make_randomization(config: TrainingConfig, task: Task) -> Effect | None:
     """The randomisation that the settings name; None where they name none."""
-    return RegularRandomization() if config.randomization == "regular" else None
+    exclusive = task.segmentation == "exclusive"
+    return presets.make_randomization(config.randomization_preset, config.randomization, task, exclusive)

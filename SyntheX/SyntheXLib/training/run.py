@@ -170,7 +170,7 @@ class TrainingRun:
         self.sampler = EpochSampler(self.trained_on, config.seed)
         self.scheduler = make_scheduler(self.optimizer, config, math.ceil(len(self.trained_on) / config.batch))
         self.generator = torch.Generator(self.device)
-        self.randomization = make_randomization(config)
+        self.randomization = make_randomization(config, self.data.task)
         self.pictures = ValidationPictures(self.folder, self.data.task, sigma, config.pictures)
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
