@@ -123,6 +123,12 @@ class ViewSettings:
 
 
     @property
+    def pixel_bytes(self) -> int:
+        """What image and area densities take on the disk, bytes a pixel."""
+        image = np.dtype(self.image_dtype).itemsize if self.store != names.PATHS else 0
+        return image + (2 * len(self.materials) if self.store != names.IMAGE else 0)
+
+    @property
     def materials(self) -> list[str]:
         """Materials whose area densities are stored, in their order: those of the HU classes, and with tools every metal."""
         metals = METALS if self.tool_files else (self.exposure.decomposition.metal,)
