@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from SyntheXLib.datasets.format import shard_is_valid, write_header
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.process_tree import is_alive

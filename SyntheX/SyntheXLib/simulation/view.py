@@ -121,7 +121,6 @@ class ViewSettings:
             "tool_files": [{"file": Path(path).name, "text": Path(path).read_text(encoding="utf-8")} for path in self.tool_files],
         }
 
-
     @property
     def pixel_bytes(self) -> int:
         """What image and area densities take on the disk, bytes a pixel."""

@@ -41,6 +41,8 @@ _LIMITS = {
     "threads": (1, True),
     "cache_mib": (0, True),
     "pictures": (0, True),
+    "exposures": (1, True),
+    "attenuation_spread": (0, True),
     "seed": (0, True),
     "image_size": (PATCH, True),
 }
@@ -83,6 +85,13 @@ class TrainingConfig:
         ``"none"``, ``"regular"`` or ``"strong"``.
     randomization_preset
         Whose effects these are: ``"ours"``, ``"paper-text"`` or ``"released-code"``, see `randomization.presets`.
+    physics_in_the_loop
+        Image the data sets' area densities anew in every epoch, with exposures drawn from the ranges of their device, see
+        `training.physics`. Validation keeps to the images that are stored, or that the simulator would have made.
+    exposures
+        How many exposures are drawn an epoch.
+    attenuation_spread
+        With `physics_in_the_loop`: standard deviation of the logarithm of a factor on each material's density, drawn for each image.
     image_size
         Pixels a side that the images are resized to; None keeps the size of the data set.
     precision
@@ -123,6 +132,9 @@ class TrainingConfig:
     clip_gradient: float | None = 1.0
     randomization: str = "regular"
     randomization_preset: str = "ours"
+    physics_in_the_loop: bool = False
+    exposures: int = 64
+    attenuation_spread: float = 0.0
     image_size: int | None = None
     precision: str = "float32"
     seed: int = 0

@@ -18,8 +18,8 @@ from SyntheXLib.networks.losses import Targets
 from SyntheXLib.networks.transunet import NetworkOutput
 from SyntheXLib.tasks.task import Task
 from SyntheXLib.training.config import TrainingConfig
-from SyntheXLib.training.data import EpochSampler, XrayTensors, derived_seed, open_sources
-from SyntheXLib.training.inputs import make_randomization, prepare_batch
+from SyntheXLib.training.data import EpochSampler, XrayTensors, open_sources
+from SyntheXLib.training.inputs import make_inputs, prepare_batch
 from SyntheXLib.training.run_folder import PICTURES, find_pictures
 from SyntheXLib.training.split import split_sources
 
@@ -48,18 +48,18 @@ def write_samples(config: TrainingConfig, path: Path, count: int = 6) -> None:
         As `train`, when data or settings do not allow it.
     """
     sources = open_sources(config.datasets)
-    data = XrayTensors(sources, config.image_size)
+    data = XrayTensors(sources, config.image_size, config.physics_in_the_loop)
     fraction = 0.0 if config.validation is not None else config.validation_fraction
     sampler = EpochSampler(split_sources(sources, fraction, config.seed).trained_on, config.seed)
     sampler.epoch = 1
-    order, randomize = list(sampler), make_randomization(config, data.task)
-    device = torch.device("cpu")
-    generator = torch.Generator(device).manual_seed(derived_seed(config.seed, "randomization", 1))
+    order, device = list(sampler), torch.device("cpu")
+    inputs = make_inputs(config, data, device)
+    inputs.begin_epoch(1)
     tiles: list[NDArray[np.uint8]] = []
     for first in range(0, min(count, len(order)), config.batch):
         # Whole batches, since the numbers are drawn for all images of one at a time.
         batch = data.load(order[first : first + config.batch])
-        images, targets = prepare_batch(batch, device, False, (lambda batch: randomize(batch, generator)) if randomize else None)
+        images, targets = prepare_batch(batch, device, False, inputs)
         tiles += _input_tiles(images[: count - len(tiles)], targets, data.task)
     write_page(tiles, path, _COLUMNS)
 

@@ -22,12 +22,11 @@ from SyntheXLib.networks.device import choose_device
 from SyntheXLib.networks.heatmaps import heatmap_sigma_px
 from SyntheXLib.networks.losses import TaskLoss
 from SyntheXLib.networks.model_file import build_network, load_weights, save_model
-from SyntheXLib.randomization.batch import XrayBatch
 from SyntheXLib.training.checkpoints import check_same, read_last_checkpoint, write_checkpoint
 from SyntheXLib.training.config import TrainingConfig
 from SyntheXLib.training.data import EpochSampler, XrayTensors, derived_seed, make_loader, open_sources
 from SyntheXLib.training.engines import make_evaluator, make_trainer
-from SyntheXLib.training.inputs import make_randomization
+from SyntheXLib.training.inputs import make_inputs
 from SyntheXLib.training.pictures import ValidationPictures
 from SyntheXLib.training.provenance import describe_model, describe_sources
 from SyntheXLib.training.report import ProgressCallback, Reporter
@@ -110,13 +109,14 @@ class TrainingRun:
         if validation is None:
             validation = open_sources([config.validation]) if config.validation is not None else []
         check_sources([*sources, *validation])
-        self.data = XrayTensors(sources, config.image_size)
+        self.data = XrayTensors(sources, config.image_size, config.physics_in_the_loop)
         self.fingerprint = describe_sources([*sources, *validation])
         if validation:
             self.validation_data = XrayTensors(validation, config.image_size)
             self.split = split_named(sources, validation)
         else:
-            self.validation_data = self.data
+            # Validation is on images as they are stored, whatever is trained on.
+            self.validation_data = XrayTensors(sources, config.image_size) if config.physics_in_the_loop else self.data
             self.split = split_sources(sources, config.validation_fraction, config.seed)
         if self.split.held_out:  # a run of another split must not go on with this one
             self.fingerprint["held out"] = ", ".join(self.split.held_out)
@@ -147,9 +147,11 @@ class TrainingRun:
             return self._result()
         with atomic_write(self.folder / "config.json") as temporary:
             temporary.write_text(json.dumps(self.config.to_dict(), indent=2) + "\n", encoding="utf-8")
-        self.data.hold_in_memory(self.config.cache_mib)
-        if self.validation_data is not self.data:
-            self.validation_data.hold_in_memory(self.config.cache_mib)
+        if self.validation_data is self.data:
+            self.data.hold_in_memory(self.config.cache_mib)
+        else:
+            self.data.hold_in_memory(self.config.cache_mib, self.trained_on)
+            self.validation_data.hold_in_memory(self.config.cache_mib, self.validated_on)
         self._train()
         if not self.stopped:
             self._write_model()
@@ -169,8 +171,7 @@ class TrainingRun:
         self.optimizer = make_optimizer(self.network.parameters(), config)
         self.sampler = EpochSampler(self.trained_on, config.seed)
         self.scheduler = make_scheduler(self.optimizer, config, math.ceil(len(self.trained_on) / config.batch))
-        self.generator = torch.Generator(self.device)
-        self.randomization = make_randomization(config, self.data.task)
+        self.inputs = make_inputs(config, self.data, self.device)
         self.pictures = ValidationPictures(self.folder, self.data.task, sigma, config.pictures)
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
@@ -192,7 +193,7 @@ class TrainingRun:
             config.epochs,
             self.device,
             bfloat16=config.precision == "bfloat16",
-            randomization=self._randomize if self.randomization else None,
+            randomization=self.inputs,
             longest_gradient=config.clip_gradient,
         )
         evaluator = self._evaluator(pin)
@@ -205,11 +206,11 @@ class TrainingRun:
 
         @trainer.on(Events.EPOCH_STARTED)
         def begin(engine: Engine) -> None:
-            # All randomness of an epoch follows from seed and epoch, so a run that goes on needs no states of generators.
+            # As the inputs: of seed and epoch alone.
             epoch = engine.state.epoch
             self.sampler.epoch = epoch
             torch.manual_seed(derived_seed(config.seed, "dropout", epoch))
-            self.generator.manual_seed(derived_seed(config.seed, "randomization", epoch))
+            self.inputs.begin_epoch(epoch)
             self.epoch_parts: dict[str, float] = {}
             reporter.begin_epoch()
 
@@ -257,9 +258,6 @@ class TrainingRun:
     def validated_on(self) -> list[int]:
         """Places of those that are validated on."""
         return self.split.validated_on
-
-    def _randomize(self, batch: XrayBatch) -> XrayBatch:
-        return self.randomization(batch, self.generator) if self.randomization else batch
 
     def _evaluator(self, pin: bool) -> SupervisedEvaluator | None:
         if not self.validated_on:
