@@ -157,21 +157,25 @@ class EpochSampler(Sampler[int]):
         What is to be drawn, each once an epoch.
     seed
         Seed of the training.
+    part, parts
+        Which of how many processes this is; they share the images out. All get as many, so that some may be drawn twice.
     """
 
-    def __init__(self, indices: Sequence[int], seed: int) -> None:
+    def __init__(self, indices: Sequence[int], seed: int, part: int = 0, parts: int = 1) -> None:
         self.indices = torch.as_tensor(indices)
         self.seed = seed
+        self.part, self.parts = part, parts
         self.epoch = 0
 
     def __len__(self) -> int:
-        """Count indices."""
-        return len(self.indices)
+        """Count the indices of this part."""
+        return -(-len(self.indices) // self.parts)
 
     def __iter__(self) -> Iterator[int]:
         """Draw for the epoch that `epoch` says."""
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", self.epoch))
-        return iter(self.indices[torch.randperm(len(self.indices), generator=generator)].tolist())
+        order = self.indices[torch.randperm(len(self.indices), generator=generator)].tolist()
+        return iter([order[place % len(order)] for place in range(self.part, len(self) * self.parts, self.parts)])
 
 
 def derived_seed(seed: int, purpose: str, number: int, part: int = 0) -> int:
