@@ -23,7 +23,8 @@ def kill(state):
 run = TrainingRun(TrainingConfig.from_dict(eval(sys.argv[1])), kill)
 result = run.run()
 # Batch statistics are the first process's: the others get them with the next batch.
-torch.save({"weights": {name: one.detach() for name, one in run.network.named_parameters()}}, f"{result.folder}/rank{run.processes.rank}.pt")
+weights = {name: one.detach() for name, one in run.network.named_parameters()}
+torch.save({"weights": weights}, f"{result.folder}/rank{run.processes.rank}.pt")
 """
 
 
@@ -56,6 +57,7 @@ def test_one_process_is_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Processes.from_environment().first
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network_and_go_on_after_a_kill(toy: Path, tmp_path: Path) -> None:
     done = launch(toy, tmp_path / "whole")
     assert done.returncode == 0, done.stderr[-3000:]
