@@ -1,8 +1,9 @@
 """Images a second of `synthex train` against the bare network's step, and where the time goes; ``make bench-training``.
 
 The sample pelvis, task hip, small network. After every step of the training the same network takes a bare step, on a batch that is ready,
-so that both see the same machine: forward, loss, backward and optimizer alone. Everything else that a training does (reading, physics in the
-loop, randomisation, progress, log) is what makes the difference. The validation, once an epoch, is shown for itself.
+so that both see the same machine: forward, loss, backward and optimizer alone. Everything else that a training does (reading, physics
+in the loop, randomisation, progress, log) is what makes the difference. The validation, once an epoch, is shown for itself. Where others
+use the machine too, --cpu-time with --threads 1 tells what the work costs, whoever else is at work.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from SyntheXLib.training.report import TrainingProgress
 from SyntheXLib.training.run import TrainingRun
 from SyntheXLib.training.schedule import clip_gradient, make_optimizer
 
+_clock = time.perf_counter
 # Name of the row and the settings that differ from the defaults; the last line of all is the first's.
 RUNS: dict[str, dict[str, Any]] = {
     "regular": {},
@@ -77,7 +79,7 @@ def now(device: torch.device) -> float:
     """Time at which all work that was given to the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter()
+    return _clock()
 
 
 def measure(config: TrainingConfig) -> dict[str, float]:
@@ -150,7 +152,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--cpu-time", action="store_true", help="seconds of the processor in place of the clock's")
     options = parser.parse_args()
+    if options.cpu_time:
+        global _clock
+        _clock = time.process_time
     sample = fetch_sample("pelvis")
     case = CaseFiles(sample.ct, sample.labels, sample.landmarks, sample.label_names, sample.name)
     rates: dict[str, float] = {}
@@ -168,11 +174,9 @@ def main() -> None:
             inputs = found["inputs"] + found["exposures"]
             rates[name] = 100 * found["bare"] / found["step"]
             rest = found["step"] - found["loader"] - inputs - found["bare"]
-            print(
-                f"{name:<18}{found['step']:8.2f}{found['loader']:8.2f}{inputs:8.2f}{found['bare']:9.2f}{rest:7.2f}{found['bare']:8.2f}"
-                f"{rates[name]:7.0f} %{found['validation']:12.2f}",
-                flush=True,
-            )
+            columns = [found["step"], found["loader"], inputs, found["bare"], rest]
+            numbers = "".join(f"{value:11.2f}" for value in columns)
+            print(f"{name:<18}{numbers}{rates[name]:9.0f} %{found['validation']:11.2f}", flush=True)
     print(f"of the bare step: {rates['regular']:.0f} %")
 
 
