@@ -164,9 +164,8 @@ def main() -> None:
         settings = ViewSettings(image_size=options.image_size, store="both")
         run_local(ShardJob(Path(folder) / "data", load_task("hip"), (case,), settings, seed=1, count=options.count))
         print(f"{options.threads} threads, load {os.getloadavg()[0]:.1f}; {options.size}, {options.image_size} px, batch {options.batch}")
-        print(
-            f"{'ms an image':<18}{'step':>8}{'loader':>8}{'inputs':>8}{'network':>9}{'rest':>7}{'bare':>8}{'of bare':>9}{'validation':>12}"
-        )
+        titles = ("step", "loader", "inputs", "network", "rest", "of bare", "validation")
+        print(f"{'ms an image':<18}" + "".join(f"{title:>11}" for title in titles), flush=True)
         for name, changes in RUNS.items():
             common = {"size": options.size, "batch": options.batch, "threads": options.threads, "epochs": options.epochs, "pictures": 0}
             common |= {"device": options.device, "precision": options.precision, "datasets": (f"{folder}/data",)}

@@ -179,6 +179,10 @@ class ShardMaker:
                 on_image()
         return samples
 
+    def view(self, index: int) -> dict[str, Any]:
+        """The arrays of one image, see `simulation.view.make_view`; nothing is written."""
+        return self._view(index)
+
     def _view(self, index: int) -> dict[str, Any]:
         job, number = self.job, index % len(self.job.cases)
         specimen = self.specimen(number)

@@ -46,12 +46,14 @@ _LIMITS = {
     "cache_mib": (0, True),
     "pictures": (0, True),
     "exposures": (1, True),
+    "live_images": (1, True),
+    "live_candidates": (1, True),
     "attenuation_spread": (0, True),
     "seed": (0, True),
     "image_size": (PATCH, True),
 }
 # What may change between the parts of an interrupted run, since it does not change what is learned.
-_FREE_ON_RESUME = ("datasets", "validation", "out", "device", "workers", "threads", "cache_mib", "pictures", "compile", "resume")
+_FREE_ON_RESUME = ("datasets", "live", "validation", "out", "device", "workers", "threads", "cache_mib", "pictures", "compile", "resume")
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class TrainingConfig:
     Attributes
     ----------
     datasets
-        Folders to train on, all of one task.
+        Folders to train on, all of one task; empty with `live`.
     out
         Folder of the run: checkpoints, log.csv, model.pt, best.pt, TensorBoard.
     validation
@@ -105,6 +107,13 @@ class TrainingConfig:
         How many exposures are drawn an epoch.
     attenuation_spread
         With `physics_in_the_loop`: standard deviation of the logarithm of a factor on each material's density, drawn for each image.
+    live
+        File of cases (TOML, see `training.live.LiveSource`) whose views are rendered while the network learns, in `workers` processes
+        (at least one), in place of data sets. Validation then is on the data set that `validation` names, or not at all.
+    live_images
+        Views an epoch.
+    live_candidates
+        Views of which one is rendered: the harder the network found their direction before, the likelier. 1: none is preferred.
     image_size
         Pixels a side that the images are resized to; None keeps the size of the data set.
     precision
@@ -154,6 +163,9 @@ class TrainingConfig:
     physics_in_the_loop: bool = False
     exposures: int = 64
     attenuation_spread: float = 0.0
+    live: str | None = None
+    live_images: int = 1000
+    live_candidates: int = 4
     image_size: int | None = None
     precision: str = "float32"
     compile: bool = False
@@ -183,7 +195,9 @@ class TrainingConfig:
         for field in fields(self):
             if field.name != "datasets":
                 _check_type(field.name, getattr(self, field.name), hints[field.name])
-        if not self.datasets:
+        if self.live is not None and self.datasets:
+            raise SyntheXError("Options 'datasets' and 'live' of the training exclude each other, found both.")
+        if not self.datasets and self.live is None:
             raise SyntheXError("Option 'datasets' of the training must name at least one data set folder, found none.")
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
@@ -198,7 +212,7 @@ class TrainingConfig:
         for name in ("validation_fraction", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise SyntheXError(f"Option '{name}' must be at least 0 and below 1, found {getattr(self, name)}.")
-        if self.patience is not None and self.validation is None and self.validation_fraction == 0:
+        if self.patience is not None and self.validation is None and (self.validation_fraction == 0 or self.live is not None):
             raise SyntheXError("Option 'patience' needs a validation: name a data set for it, or let validation_fraction be above 0.")
         if self.segmentation_weight == 0 and self.landmark_weight == 0:
             raise SyntheXError("Options 'segmentation_weight' and 'landmark_weight' must not both be 0: nothing would be learned.")

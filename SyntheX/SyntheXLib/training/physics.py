@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from SyntheXLib.datasets.format import PATH_STEP
-from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.datasets.together import XraySource
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.networks.normalization import log_image
@@ -109,7 +108,7 @@ def check_densities(sources: Sequence[XraySource]) -> None:
     """
     known: tuple[str, ...] = ()
     for source in sources:
-        materials = source.materials if isinstance(source, XrayDataset) else ()
+        materials = getattr(source, "materials", ())  # data sets and live rendering have them
         if not materials:
             raise SyntheXError(
                 f"Physics in the loop needs area densities, but {source.folder} holds images alone: simulate it with --store paths or both."

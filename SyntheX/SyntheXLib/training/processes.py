@@ -102,6 +102,14 @@ class Processes:
         distributed.broadcast_object_list(box)
         return box[0]
 
+    def together(self, values: list[Any]) -> list[Any]:
+        """The values (anything that can be pickled) of all processes, one's after the other's."""
+        if self.count == 1:
+            return values
+        found: list[list[Any]] = [[] for _ in range(self.count)]
+        distributed.all_gather_object(found, values)
+        return [value for part in found for value in part]
+
     def wait(self) -> None:
         """Until all processes are here."""
         self.from_first(None)

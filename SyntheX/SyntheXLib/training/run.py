@@ -15,7 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from SyntheXLib.datasets.together import XraySource, check_sources
+from SyntheXLib.datasets.together import XraySource, check_sources, check_tasks
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write, disk_errors
 from SyntheXLib.networks.heatmaps import heatmap_sigma_px
@@ -26,7 +26,10 @@ from SyntheXLib.training.checkpoints import check_same, read_last_checkpoint, wr
 from SyntheXLib.training.config import TrainingConfig
 from SyntheXLib.training.data import EpochSampler, XrayTensors, derived_seed, make_loader, open_sources
 from SyntheXLib.training.engines import make_trainer, takes_step
+from SyntheXLib.training.hard_views import LiveSampler
+from SyntheXLib.training.image_losses import image_losses
 from SyntheXLib.training.inputs import make_inputs
+from SyntheXLib.training.live import live_source
 from SyntheXLib.training.memory import memory_errors
 from SyntheXLib.training.pictures import ValidationPictures
 from SyntheXLib.training.processes import Processes
@@ -34,7 +37,7 @@ from SyntheXLib.training.provenance import describe_model, describe_sources
 from SyntheXLib.training.report import ProgressCallback, Reporter
 from SyntheXLib.training.run_folder import STOP, forget_run, stop_asked
 from SyntheXLib.training.schedule import make_optimizer, make_scheduler
-from SyntheXLib.training.split import split_named, split_sources
+from SyntheXLib.training.split import Split, split_named, split_sources
 from SyntheXLib.training.torch_state import torch_settings
 from SyntheXLib.training.validation import ValidationMetrics
 from SyntheXLib.training.validator import Validator
@@ -115,13 +118,20 @@ class TrainingRun:
         self.folder = Path(config.out)
         self.processes = Processes.from_environment()
         self.device = self.processes.device(config.device)
-        sources = list(sources) if sources is not None else open_sources(config.datasets)
         if validation is None:
             validation = open_sources([config.validation]) if config.validation is not None else []
-        check_sources([*sources, *validation])
+        if config.live is not None:
+            sources = [live_source(config, validation)]
+            check_tasks([*sources, *validation])
+        else:
+            sources = list(sources) if sources is not None else open_sources(config.datasets)
+            check_sources([*sources, *validation])
         self.data = XrayTensors(sources, config.image_size, config.physics_in_the_loop)
         self.fingerprint = describe_sources([*sources, *validation])
-        if validation:
+        if config.live is not None:
+            self.validation_data = XrayTensors(validation, self.data.shape[0]) if validation else self.data
+            self.split = Split(list(range(config.live_images)), list(range(sum(map(len, validation)))))
+        elif validation:
             self.validation_data = XrayTensors(validation, config.image_size)
             self.split = split_named(sources, validation)
         else:
@@ -164,7 +174,10 @@ class TrainingRun:
         if self.processes.first:
             with atomic_write(self.folder / "config.json") as temporary:
                 temporary.write_text(json.dumps(self.config.to_dict(), indent=2) + "\n", encoding="utf-8")
-        if self.validation_data is self.data:
+        if self.config.live is not None:
+            if self.validated_on:
+                self.validation_data.hold_in_memory(self.config.cache_mib)
+        elif self.validation_data is self.data:
             self.data.hold_in_memory(self.config.cache_mib)
         else:
             self.data.hold_in_memory(self.config.cache_mib, self.trained_on)
@@ -191,7 +204,11 @@ class TrainingRun:
         self.network = self.processes.synchronized(self.network, self.device)
         self.average = AveragedWeights(self.network, config.average) if config.average else None
         self.optimizer = make_optimizer(self.network.parameters(), config)
-        self.sampler = EpochSampler(self.trained_on, config.seed, self.processes.rank, self.processes.count)
+        part = self.processes.rank, self.processes.count
+        self.sampler: EpochSampler | LiveSampler = EpochSampler(self.trained_on, config.seed, *part)
+        if config.live is not None:
+            poses = self.data.task.poses
+            self.sampler = LiveSampler(poses, config.live_images, config.live_candidates, config.seed, *part)
         steps = math.ceil(math.ceil(len(self.sampler) / config.batch) / config.accumulation)
         self.scheduler = make_scheduler(self.optimizer, config, steps)
         self.inputs = make_inputs(config, self.data, self.device, self.processes.rank)
@@ -203,12 +220,15 @@ class TrainingRun:
             self.average.restore(checkpoint["average"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.scheduler.load_state_dict(checkpoint["scheduler"])
+        if isinstance(self.sampler, LiveSampler):
+            self.sampler.hard_views.restore(checkpoint["hard_views"])
         self.rows = list(checkpoint["rows"])
         self.best_score = checkpoint["best_score"]
 
     def _train(self) -> None:
         config, processes = self.config, self.processes
-        loader = make_loader(self.data, self.sampler, config.batch, config.workers, self.device.type == "cuda")
+        workers = config.workers if config.live is None else max(config.workers, 1)
+        loader = make_loader(self.data, self.sampler, config.batch, workers, self.device.type == "cuda")
         trained: Any = torch.compile(self.network) if config.compile else self.network
         trainer = make_trainer(
             processes.wrapped(trained, self.device),
@@ -240,6 +260,7 @@ class TrainingRun:
             reporter.begin_epoch()
             self.inputs.begin_epoch(epoch)
             self.epoch_parts: dict[str, float] = {}
+            self.view_losses: list[float] = []
 
         @trainer.on(Events.ITERATION_COMPLETED)
         def count(engine: Engine) -> None:
@@ -256,6 +277,8 @@ class TrainingRun:
                 )
             for name, value in [("total", loss), *((name, float(part)) for name, part in self.loss.parts.items())]:
                 self.epoch_parts[name] = self.epoch_parts.get(name, 0.0) + value * images / len(self.sampler)
+            if isinstance(self.sampler, LiveSampler) and config.live_candidates > 1:
+                self.view_losses += image_losses(self.loss, output["pred"], output["label"])
             going_on = reporter.batch_done(images * processes.count, loss) and not (processes.first and stop_asked(self.folder))
             if processes.any(not going_on, self.device):
                 self._stop(engine)
@@ -265,6 +288,8 @@ class TrainingRun:
             if self.stopped:
                 return
             epoch = engine.state.epoch
+            if isinstance(self.sampler, LiveSampler) and self.view_losses:
+                self.sampler.learn(processes.together(self.sampler.drawn), processes.together(self.view_losses))
             row = processes.from_first(self._row(epoch, validator, reporter))
             best = row.get("validation_score", math.nan) > self.best_score
             if best:
@@ -345,6 +370,7 @@ class TrainingRun:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "average": self.average.state() if self.average is not None else None,
+            "hard_views": self.sampler.hard_views.state() if isinstance(self.sampler, LiveSampler) else None,
             "rows": rows,
             "best_score": self.best_score,
         }
