@@ -118,13 +118,15 @@ def measure(config: TrainingConfig) -> dict[str, float]:
         return trainer
 
     def step_done(state: TrainingProgress) -> bool:
-        if not state.row and state.images % config.batch == 0:  # whole batches alone
+        if state.row:
+            parts["validation"].append(now(run.device) - clock["step"])
+            return True
+        in_epoch = state.images - (state.epoch - 1) * len(run.trained_on)
+        if in_epoch % config.batch == 0:  # whole batches alone
             if "step" in clock:
                 parts["step"].append(now(run.device) - clock["step"])
             parts["bare"].append(bare())
-            clock["step"] = now(run.device)
-        elif state.row:
-            parts["validation"].append(now(run.device) - clock["step"])
+        clock["step"] = now(run.device)
         return True
 
     run_module.make_trainer, run_module.make_inputs = timed_trainer, timed_inputs

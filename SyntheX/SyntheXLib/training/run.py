@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from SyntheXLib.datasets.together import XraySource, check_sources, check_tasks
+from SyntheXLib.datasets.together import XraySource
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write, disk_errors
 from SyntheXLib.networks.heatmaps import heatmap_sigma_px
@@ -24,51 +23,23 @@ from SyntheXLib.networks.model_file import build_network, load_weights, save_mod
 from SyntheXLib.training.averaging import AveragedWeights
 from SyntheXLib.training.checkpoints import check_same, read_last_checkpoint, write_checkpoint
 from SyntheXLib.training.config import TrainingConfig
-from SyntheXLib.training.data import EpochSampler, XrayTensors, derived_seed, make_loader, open_sources
+from SyntheXLib.training.data import derived_seed, make_loader
 from SyntheXLib.training.engines import make_trainer, takes_step
 from SyntheXLib.training.hard_views import LiveSampler
 from SyntheXLib.training.image_losses import image_losses
 from SyntheXLib.training.inputs import make_inputs
-from SyntheXLib.training.live import live_source
 from SyntheXLib.training.memory import memory_errors
 from SyntheXLib.training.pictures import ValidationPictures
 from SyntheXLib.training.processes import Processes
-from SyntheXLib.training.provenance import describe_model, describe_sources
+from SyntheXLib.training.provenance import describe_model
 from SyntheXLib.training.report import ProgressCallback, Reporter
+from SyntheXLib.training.result import TrainingResult, is_done
+from SyntheXLib.training.run_data import RunData
 from SyntheXLib.training.run_folder import STOP, forget_run, stop_asked
 from SyntheXLib.training.schedule import make_optimizer, make_scheduler
-from SyntheXLib.training.split import Split, split_named, split_sources
 from SyntheXLib.training.torch_state import torch_settings
 from SyntheXLib.training.validation import ValidationMetrics
 from SyntheXLib.training.validator import Validator
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a training leaves.
-
-    Attributes
-    ----------
-    folder
-        Of the run.
-    model
-        Model file of the last epoch (the one the paper tests); None when the run was stopped before.
-    best
-        Model file of the epoch with the best validation score; None without validation.
-    stopped
-        Model file of the weights with which the run was stopped; None when it was not.
-    epochs
-        Epochs done.
-    rows
-        log.csv, one dictionary an epoch.
-    """
-
-    folder: Path
-    model: Path | None
-    best: Path | None
-    epochs: int
-    rows: list[dict[str, float]]
-    stopped: Path | None = None
 
 
 def train(config: TrainingConfig, progress: ProgressCallback | None = None) -> TrainingResult:
@@ -118,30 +89,9 @@ class TrainingRun:
         self.folder = Path(config.out)
         self.processes = Processes.from_environment()
         self.device = self.processes.device(config.device)
-        if validation is None:
-            validation = open_sources([config.validation]) if config.validation is not None else []
-        if config.live is not None:
-            sources = [live_source(config, validation)]
-            check_tasks([*sources, *validation])
-        else:
-            sources = list(sources) if sources is not None else open_sources(config.datasets)
-            check_sources([*sources, *validation])
-        self.data = XrayTensors(sources, config.image_size, config.physics_in_the_loop)
-        self.fingerprint = describe_sources([*sources, *validation])
-        if config.live is not None:
-            self.validation_data = XrayTensors(validation, self.data.shape[0]) if validation else self.data
-            self.split = Split(list(range(config.live_images)), list(range(sum(map(len, validation)))))
-        elif validation:
-            self.validation_data = XrayTensors(validation, config.image_size)
-            self.split = split_named(sources, validation)
-        else:
-            # Validation is on images as they are stored, whatever is trained on.
-            self.validation_data = XrayTensors(sources, config.image_size) if config.physics_in_the_loop else self.data
-            self.split = split_sources(sources, config.validation_fraction, config.seed)
-        if self.split.held_out:  # a run of another split must not go on with this one
-            self.fingerprint["held out"] = ", ".join(self.split.held_out)
-        if self.processes.count > 1:
-            self.fingerprint["processes"] = str(self.processes.count)
+        chosen = self.chosen = RunData(config, self.processes, sources, validation)
+        self.data, self.validation_data = chosen.trained, chosen.validated
+        self.split, self.fingerprint = chosen.split, chosen.fingerprint
         self.stopped = False
 
     def run(self) -> TrainingResult:
@@ -174,14 +124,7 @@ class TrainingRun:
         if self.processes.first:
             with atomic_write(self.folder / "config.json") as temporary:
                 temporary.write_text(json.dumps(self.config.to_dict(), indent=2) + "\n", encoding="utf-8")
-        if self.config.live is not None:
-            if self.validated_on:
-                self.validation_data.hold_in_memory(self.config.cache_mib)
-        elif self.validation_data is self.data:
-            self.data.hold_in_memory(self.config.cache_mib)
-        else:
-            self.data.hold_in_memory(self.config.cache_mib, self.trained_on)
-            self.validation_data.hold_in_memory(self.config.cache_mib, self.validated_on)
+        self.chosen.hold_in_memory()
         with memory_errors(self.config, self.data.shape, self.device):
             self._train()
         if not self.stopped:
@@ -204,11 +147,7 @@ class TrainingRun:
         self.network = self.processes.synchronized(self.network, self.device)
         self.average = AveragedWeights(self.network, config.average) if config.average else None
         self.optimizer = make_optimizer(self.network.parameters(), config)
-        part = self.processes.rank, self.processes.count
-        self.sampler: EpochSampler | LiveSampler = EpochSampler(self.trained_on, config.seed, *part)
-        if config.live is not None:
-            poses = self.data.task.poses
-            self.sampler = LiveSampler(poses, config.live_images, config.live_candidates, config.seed, *part)
+        self.sampler = self.chosen.make_sampler()
         steps = math.ceil(math.ceil(len(self.sampler) / config.batch) / config.accumulation)
         self.scheduler = make_scheduler(self.optimizer, config, steps)
         self.inputs = make_inputs(config, self.data, self.device, self.processes.rank)
@@ -227,8 +166,7 @@ class TrainingRun:
 
     def _train(self) -> None:
         config, processes = self.config, self.processes
-        workers = config.workers if config.live is None else max(config.workers, 1)
-        loader = make_loader(self.data, self.sampler, config.batch, workers, self.device.type == "cuda")
+        loader = make_loader(self.data, self.sampler, config.batch, self.chosen.workers, self.device.type == "cuda")
         trained: Any = torch.compile(self.network) if config.compile else self.network
         trainer = make_trainer(
             processes.wrapped(trained, self.device),
@@ -313,11 +251,7 @@ class TrainingRun:
     @property
     def done(self) -> bool:
         """Whether nothing is left to train: all epochs are done, or the score has not risen for the epochs of `patience`."""
-        if len(self.rows) == self.config.epochs:
-            return True
-        scores = [row.get("validation_score", -math.inf) for row in self.rows]
-        patience = self.config.patience
-        return patience is not None and len(scores) > patience and max(scores[:-patience]) >= max(scores[-patience:])
+        return is_done(self.rows, self.config)
 
     @property
     def result_network(self) -> nn.Module:
