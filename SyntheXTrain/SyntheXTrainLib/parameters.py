@@ -5,13 +5,13 @@ from typing import Annotated
 import slicer
 from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
 
+from SyntheXLib.randomization.names import LEVELS
 from SyntheXTrainLib.curves import CHARTS
 
 # As the library's settings call them; to ask it (`training.config`) would load torch.
 PRESETS = ["ours", "paper-text", "released-code"]
 AS_PRESET = "as the preset"
 SIZES = [AS_PRESET, "small", "medium", "full"]
-RANDOMIZATIONS = ["regular", "none"]
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 INPUTS, LAST_VALIDATION, BEST_VALIDATION = "training inputs", "last validation", "best validation"
 
@@ -26,7 +26,7 @@ class TrainParameters:
     output: str = ""
     preset: Annotated[str, Choice(PRESETS), Default(PRESETS[0])]
     size: Annotated[str, Choice(SIZES), Default(AS_PRESET)]
-    randomization: Annotated[str, Choice(RANDOMIZATIONS), Default(RANDOMIZATIONS[0])]
+    randomization: Annotated[str, Choice(list(LEVELS)), Default("regular")]
     epochs: Annotated[int, WithinRange(1, 100_000)] = 20
     device: Annotated[str, Choice(DEVICES), Default(DEVICES[0])]
     chart: Annotated[str, Choice(list(CHARTS)), Default(CHARTS[0])]

@@ -26,7 +26,8 @@ from SyntheXLib.randomization.intensity import (
     SigmoidContrast,
     Window,
 )
-from SyntheXLib.randomization.presets import LEVELS, PRESETS, make_randomization, paper_effects
+from SyntheXLib.randomization.names import LEVELS, PRESETS
+from SyntheXLib.randomization.presets import make_randomization, paper_effects
 from SyntheXLib.randomization.warps import Affine, Crop, Jitter, LocalDistortion, Mirror, Turn, mirrored_places
 from SyntheXLib.tasks.task import load_task
 

@@ -50,7 +50,7 @@ def test_a_training_that_diverges_is_told(toy: Path, tmp_path: Path) -> None:
         ({"lerning_rate": 1}, r"Unknown option 'lerning_rate' of the training \(did you mean 'learning_rate'\?\)"),
         ({"optimizer": "adam"}, r"'optimizer' must be one of sgd, adamw, found 'adam' \(did you mean 'adamw'\?\)"),
         ({"size": "smal"}, "did you mean 'small'"),
-        ({"randomization": "strong"}, "none, regular, found 'strong'"),
+        ({"randomization": "stronger"}, r"none, regular, strong, found 'stronger' \(did you mean 'strong'"),
         ({"epochs": 0}, "'epochs' must be at least 1, found 0"),
         ({"epochs": 2.5}, "'epochs' of the training must be of type int, found 2.5"),
         ({"epochs": True}, "type int, found True"),

@@ -71,6 +71,11 @@ def add(commands: Any) -> None:
     run_options.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     run_options.add_argument("--renderer", default="own", help=f"{', '.join(RENDERERS)}; own and auto are the same (default: own)")
     run_options.add_argument("--shard-size", type=int, default=50, metavar="N", help="images a file (default: 50)")
+    run_options.add_argument(
+        "--store",
+        default="image",
+        help="image, paths (area densities of the materials, for training with --physics-in-the-loop) or both (default: image)",
+    )
     run_options.add_argument("--dtype", default="float32", help="type of the stored images: float32 or float16 (default: float32)")
     add_cluster_options(parser)
     parser.set_defaults(run=run)
@@ -102,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
         oversample,
         tools,
         options.monte_carlo_scatter,
+        options.store,
     )
     cases = cases_of(options, task)
     if options.lesion_network:

@@ -74,7 +74,7 @@ def split_dataset(folder: Path, out: Path, parts: int | None, progress: Progress
             count=len(indices),
         )
         folders.append(out / f"part_{number:02d}")
-        write_dataset(folders[-1], header, (dataset[index] for index in indices), _shifted(progress, done, len(dataset)))
+        write_dataset(folders[-1], header, (_whole(dataset, index) for index in indices), _shifted(progress, done, len(dataset)))
         done += len(indices)
     return folders
 
@@ -107,13 +107,18 @@ def merge_datasets(folders: Sequence[Path], out: Path, progress: Progress | None
             {"checksum": content_checksum(d.folder), "seed": d.header.seed, "configuration": d.header.configuration} for d in datasets
         ]
     }
+    configuration = {**first.header.configuration, "origin": origin}
+    if any(dataset.materials != first.materials for dataset in datasets):
+        configuration.pop("materials", None)  # images alone, which all have
     header = replace(
         first.header,
         specimens=tuple(specimens),
-        configuration={**first.header.configuration, "origin": origin},
+        configuration=configuration,
         count=sum(map(len, datasets)),
     )
-    write_dataset(out, header, (dataset[index] for dataset in datasets for index in range(len(dataset))), progress)
+    paths = "materials" in configuration
+    samples = (dataset.read(index, paths=paths) for dataset in datasets for index in range(len(dataset)))
+    write_dataset(out, header, samples, progress)
 
 
 def write_dataset(folder: Path, header: DatasetHeader, samples: Iterable[Sample], progress: Progress | None = None) -> None:
@@ -140,6 +145,7 @@ def arrays_of(sample: Sample, image_dtype: str = "float32") -> dict[str, Any]:
     """A sample as `writer.write_shard` takes it."""
     return {
         names.IMAGE: sample.image.astype(image_dtype),
+        **({} if sample.paths is None else {names.PATHS: sample.paths}),
         names.MASK: sample.mask,
         names.LANDMARK: sample.landmarks.astype(np.float32),
         names.LANDMARK_VISIBLE: sample.visible,
@@ -147,6 +153,10 @@ def arrays_of(sample: Sample, image_dtype: str = "float32") -> dict[str, Any]:
         names.INTRINSICS: sample.intrinsics,
         names.PARAMETERS: sample.parameters,
     }
+
+
+def _whole(dataset: XrayDataset, index: int) -> Sample:
+    return dataset.read(index, paths=bool(dataset.materials))
 
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:

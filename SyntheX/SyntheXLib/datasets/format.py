@@ -25,13 +25,19 @@ SHARD_FOLDER = "shards"
 
 # Names of the arrays of a shard; N images of H x W pixels, L landmarks.
 IMAGE = "image"  # (N, H, W) float16 or float32, linear detector signal, open beam = 1
+PATHS = "paths"  # (N, M, H, W) uint16, area density of each material in steps of PATH_STEP; instead of, or beside, the image
 MASK = "mask"  # (N, H, W) unsigned bit field, bit n = structure n of the task
 LANDMARK = "landmark"  # (N, L, 2) float32, column and row; NaN where unknown or behind the source
 LANDMARK_VISIBLE = "landmark_visible"  # (N, L) bool, inside the frame
 WORLD_TO_CAMERA = "world_to_camera"  # (N, 4, 4) float64, mm
 INTRINSICS = "intrinsics"  # (N, 3, 3) float64, pixels
 PARAMETERS = "parameters"  # (N,) JSON texts
-SHARD_ARRAYS = (IMAGE, MASK, LANDMARK, LANDMARK_VISIBLE, WORLD_TO_CAMERA, INTRINSICS, PARAMETERS)
+SHARD_ARRAYS = (IMAGE, PATHS, MASK, LANDMARK, LANDMARK_VISIBLE, WORLD_TO_CAMERA, INTRINSICS, PARAMETERS)
+
+
+PATH_STEP = 0.001  # g/cm2
+# What a shard may hold of each view: the image, the area densities that images are made of, or both.
+STORES = (IMAGE, PATHS, "both")
 
 
 @dataclass(frozen=True)

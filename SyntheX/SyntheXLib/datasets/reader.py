@@ -24,7 +24,7 @@ class Sample:
     index
         Place in the data set.
     image
-        (H, W) float32, linear detector signal, open beam = 1.
+        (H, W) float32, linear detector signal, open beam = 1. Where a data set holds area densities alone, the simulator's image of them.
     mask
         (H, W) unsigned bit field, bit n = structure n of the task.
     landmarks
@@ -37,6 +37,8 @@ class Sample:
         (3, 3), pixels; NaN where unknown.
     parameters
         Specimen, pose, coverage and what else was drawn.
+    paths
+        (M, H, W) uint16 area density of each of the data set's materials in steps of `format.PATH_STEP`; None where not asked for.
     """
 
     index: int
@@ -47,6 +49,7 @@ class Sample:
     world_to_camera: np.ndarray
     intrinsics: np.ndarray
     parameters: dict[str, Any]
+    paths: np.ndarray | None = None
 
 
 class XrayDataset:
@@ -91,6 +94,11 @@ class XrayDataset:
         """Distance from source to detector, mm; NaN where unknown, as in imported images."""
         return _known(self.header.configuration.get("source_to_detector_mm"))
 
+    @property
+    def materials(self) -> tuple[str, ...]:
+        """Materials whose area densities are stored, in their order; empty where none are."""
+        return tuple(self.header.configuration.get("materials", ()))
+
     def source_to_isocenter_mm(self, index: int) -> float:
         """Distance from source to isocentre of an image along the central ray, mm; NaN where unknown, as in imported images."""
         return _known(self.parameters(index).get("source_to_isocenter_mm"))
@@ -115,20 +123,43 @@ class XrayDataset:
         return self.header.count
 
     def __getitem__(self, index: int) -> Sample:
+        return self.read(index)
+
+    def read(self, index: int, *, image: bool = True, paths: bool = False) -> Sample:
+        """One image with all that is known of it; without `image` its array is empty, with `paths` the area densities come with it.
+
+        Raises
+        ------
+        IndexError
+            When there is no such image.
+        SyntheXError
+            When a file cannot be read, or `paths` are asked for and not stored.
+        """
+        if paths and not self.materials:
+            raise SyntheXError(f"{self.folder} must hold area densities, found images alone: simulate it with --store paths or both.")
         if not -len(self) <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
         index %= len(self)
         file, row = self._place(index)
         return Sample(
             index=index,
-            image=file[names.IMAGE][row].astype(np.float32),
+            image=self._image(file, row, index) if image else np.empty((0, 0), np.float32),
             mask=file[names.MASK][row],
             landmarks=file[names.LANDMARK][row],
             visible=file[names.LANDMARK_VISIBLE][row],
             world_to_camera=file[names.WORLD_TO_CAMERA][row],
             intrinsics=file[names.INTRINSICS][row],
             parameters=json.loads(file[names.PARAMETERS][row]),
+            paths=file[names.PATHS][row] if paths else None,
         )
+
+    def _image(self, file: Any, row: int, index: int) -> np.ndarray:
+        if names.IMAGE in file:
+            image: np.ndarray = file[names.IMAGE][row].astype(np.float32)
+            return image
+        from SyntheXLib.datasets.area_densities import simulated_image
+
+        return simulated_image(self.header, file[names.PATHS][row], json.loads(file[names.PARAMETERS][row]), index)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": {}}

@@ -45,14 +45,27 @@ def check_sources(sources: Sequence[XraySource]) -> None:
         When one is empty, or two differ in task, image shape or pixel spacing.
     """
     first = sources[0]
+    check_tasks(sources)
     for source in sources:
         if len(source) == 0:
             raise SyntheXError(f"Data set {source.folder} must hold at least one image, found 0.")
-        if source.task.to_dict() != first.task.to_dict():
-            names = first.task.name, source.task.name
-            what = f"'{names[0]}' and '{names[1]}'" if names[0] != names[1] else f"two versions of '{names[0]}'"
-            raise SyntheXError(f"Data sets {first.folder} and {source.folder} must have the same task, found {what}.")
         if tuple(source.image_shape) != tuple(first.image_shape) or abs(source.pixel_spacing_mm / first.pixel_spacing_mm - 1) > 1e-3:
             found = [f"{tuple(one.image_shape)} at {one.pixel_spacing_mm:.4g} mm" for one in (first, source)]
             folders = f"{first.folder} and {source.folder}"
             raise SyntheXError(f"Data sets {folders} must have the same image shape and pixel spacing, found {found[0]} and {found[1]}.")
+
+
+def check_tasks(sources: Sequence[XraySource]) -> None:
+    """Refuse data sets of different tasks.
+
+    Raises
+    ------
+    SyntheXError
+        Naming the first two.
+    """
+    first = sources[0]
+    for source in sources:
+        if source.task.to_dict() != first.task.to_dict():
+            names = first.task.name, source.task.name
+            what = f"'{names[0]}' and '{names[1]}'" if names[0] != names[1] else f"two versions of '{names[0]}'"
+            raise SyntheXError(f"Data sets {first.folder} and {source.folder} must have the same task, found {what}.")

@@ -90,7 +90,8 @@ def write_shard(folder: Path, shard: int, first: int, samples: Sequence[Mapping[
     first
         Index of its first image in the data set.
     samples
-        For each image the arrays of `format.SHARD_ARRAYS`, without the leading axis; ``parameters`` a dictionary.
+        For each image the arrays of `format.SHARD_ARRAYS` (the same for all: one of ``image`` and ``paths`` may be missing), without the
+        leading axis; ``parameters`` a dictionary.
     seconds
         Time that making them took, for the record.
 

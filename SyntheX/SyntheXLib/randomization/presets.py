@@ -20,12 +20,10 @@ from SyntheXLib.randomization.intensity import (
     SigmoidContrast,
     Window,
 )
+from SyntheXLib.randomization.names import LEVELS, PRESETS
 from SyntheXLib.randomization.regular import RegularRandomization
 from SyntheXLib.randomization.warps import Affine, Crop, Jitter, LocalDistortion, Mirror, Turn, mirrored_places
 from SyntheXLib.tasks.task import Task
-
-PRESETS = ("ours", "paper-text", "released-code")
-LEVELS = ("none", "regular", "strong")
 
 
 def make_randomization(preset: str, level: str, task: Task, exclusive: bool) -> Effect | None:
@@ -34,9 +32,9 @@ def make_randomization(preset: str, level: str, task: Task, exclusive: bool) -> 
     Parameters
     ----------
     preset
-        One of `PRESETS`.
+        One of `names.PRESETS`.
     level
-        One of `LEVELS`.
+        One of `names.LEVELS`.
     task
         Whose structures and landmarks have partners on the other side.
     exclusive

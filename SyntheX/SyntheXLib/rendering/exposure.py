@@ -11,7 +11,7 @@ import numpy as np
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.blur import GeometricBlur
 from SyntheXLib.physics.collimator import Collimator
-from SyntheXLib.physics.decomposition import Decomposition
+from SyntheXLib.physics.decomposition import Decomposition, HounsfieldCalibration
 from SyntheXLib.physics.detector import Detector
 from SyntheXLib.physics.geometry import CATHODE_SIDES
 from SyntheXLib.physics.scatter import AntiScatterGrid, Scatter
@@ -106,6 +106,18 @@ class Exposure:
     def to_dict(self) -> dict[str, Any]:
         """Names and numbers, for JSON."""
         return asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Exposure:
+        """The exposure of which `to_dict` told."""
+        parts: dict[str, Any] = dict(values)
+        kinds = {"collimator": Collimator, "scatter": Scatter, "grid": AntiScatterGrid, "blur": GeometricBlur, "detector": Detector}
+        for name, kind in kinds.items():
+            if parts[name] is not None:
+                parts[name] = kind(**parts[name])
+        classes = dict(parts["decomposition"])
+        parts["decomposition"] = Decomposition(**{**classes, "calibration": HounsfieldCalibration(**classes["calibration"])})
+        return Exposure(**parts)
 
 
 # What a value for a part that is not there puts in.

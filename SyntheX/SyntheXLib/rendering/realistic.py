@@ -40,12 +40,10 @@ def realistic(
     """
     spacing, detector = camera.pixel_spacing_mm, exposure.detector
     beam = exposure.spectrum
-    if materials is None:
-        materials = exposure.decomposition.area_densities(projection.path_length, projection.hu_integral)
-    densities = _with_tools(materials, projection.tool_path)
+    densities = area_densities(projection, exposure, materials)
     bins = beam.binned(SPECTRUM_BINS)
     own, photon_energy, open_energy, profile = _primary(densities, bins, detector, _heel(camera, exposure, bins.energy_kev))
-    del materials, densities  # some ten images, of a full detector 100 MB
+    del densities  # some ten images, of a full detector 100 MB
     # Another backend's image tells the primary beam alone; energies and scatter follow from our line integrals.
     transmission = own if projection.primary is None else projection.primary
     x, y = camera.detector_axes_mm()
@@ -80,7 +78,7 @@ def realistic(
 
 def primary_transmission(projection: Projection, camera: Camera, exposure: Exposure) -> np.ndarray:
     """(H, W) float32 primary beam relative to the open one, weighted by the energy that the detector absorbs, from the line integrals."""
-    densities = _with_tools(exposure.decomposition.area_densities(projection.path_length, projection.hu_integral), projection.tool_path)
+    densities = area_densities(projection, exposure)
     bins = exposure.spectrum.binned(SPECTRUM_BINS)
     return _primary(densities, bins, exposure.detector, _heel(camera, exposure, bins.energy_kev))[0]
 
@@ -102,10 +100,12 @@ def _opening(camera: Camera, exposure: Exposure, collimator: Collimator) -> np.n
     return collimator.opening(x[None, :], y[:, None], collimator.penumbra_mm(exposure.blur.focal_spot_mm, camera.source_to_detector_mm))
 
 
-def _with_tools(densities: Mapping[str, np.ndarray], tool_path: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Area densities (g/cm2) with those of the tools added, from their path lengths (mm) by material."""
-    whole = dict(densities)
-    for material, path in tool_path.items():
+def area_densities(projection: Projection, exposure: Exposure, materials: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+    """Area densities (H, W) by material, g/cm2: of the CT, as given by `materials` or else from the HU classes, with those of the tools."""
+    if materials is None:
+        materials = exposure.decomposition.area_densities(projection.path_length, projection.hu_integral)
+    whole = dict(materials)
+    for material, path in projection.tool_path.items():
         tool = path * np.float32(density(material) / 10)
         whole[material] = whole[material] + tool if material in whole else tool
     return whole

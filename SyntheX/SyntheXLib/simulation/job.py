@@ -225,6 +225,10 @@ class ShardMaker:
                 on_image()
         return samples
 
+    def view(self, index: int) -> dict[str, Any]:
+        """The arrays of one image, see `simulation.view.make_view`; nothing is written."""
+        return self._view(index)
+
     def _view(self, index: int) -> dict[str, Any]:
         job, number = self.job, self._patients.case_of(index)
         patient = self._patients.of_image(index)

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from SyntheXLib.datasets.format import shard_is_valid, write_header
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.process_tree import is_alive
@@ -136,7 +134,7 @@ def check_space(job: ShardJob, images: int) -> None:
     """
     size = job.settings.image_size or job.task.c_arm.image_size
     mask = 2 if len(job.task.structures) <= 16 else 4
-    needed = images * size**2 * (np.dtype(job.settings.image_dtype).itemsize + mask)
+    needed = images * size**2 * (job.settings.pixel_bytes + mask)
     folder = next(parent for parent in (job.folder, *job.folder.resolve().parents) if parent.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from SyntheXLib.datasets import format as names
+from SyntheXLib.datasets.area_densities import stored_paths
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.physics.decomposition import METALS
 from SyntheXLib.rendering.exposure import Exposure, draw_values
 from SyntheXLib.rendering.levels import LEVELS, make_image
 from SyntheXLib.rendering.material_map import MaterialCaster
+from SyntheXLib.rendering.realistic import area_densities
 from SyntheXLib.rendering.renderer import Renderer, expose
 from SyntheXLib.scene.c_arm import Camera, load_device, task_camera
 from SyntheXLib.scene.device_file import Value
@@ -60,6 +63,8 @@ class ViewSettings:
     scatter_photons
         Photons whose way through each view decides the scatter of the realistic level; None takes the kernels, which are fast. Ten million
         take half a minute a view and leave some 3 % of noise.
+    store
+        ``image``, ``paths`` (the area densities, of which training makes images anew in every epoch) or ``both``.
     """
 
     level: str = "realistic"
@@ -71,6 +76,7 @@ class ViewSettings:
     oversample: int = 1
     tool_files: tuple[str, ...] = ()
     scatter_photons: int | None = None
+    store: str = names.IMAGE
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -93,6 +99,10 @@ class ViewSettings:
                 )
             if importlib.util.find_spec("numba") is None:
                 raise SyntheXError("Monte Carlo scatter needs the package numba, which is not installed: pip install 'synthex[mc]'.")
+        if self.store not in names.STORES:
+            raise SyntheXError(f"What is stored must be one of {', '.join(names.STORES)}, found '{self.store}'.")
+        if self.store != names.IMAGE and self.level != "realistic":
+            raise SyntheXError(f"Area densities are stored at the realistic level alone, found level '{self.level}'.")
         for path in self.tool_files:
             _tool(path)  # tells what is wrong before anything is rendered
 
@@ -100,14 +110,30 @@ class ViewSettings:
         """The configuration for the data set's header."""
         size = self.image_size or task.c_arm.image_size
         camera = task_camera(task.c_arm, np.eye(4), size)
+        own = asdict(self)
+        if self.store == names.IMAGE:
+            own.pop("store")  # as in data sets from before there was a choice
         return {
-            **asdict(self),
+            **own,
             "image_size": size,
             "pixel_spacing_mm": camera.pixel_spacing_mm[0],
             "source_to_detector_mm": camera.source_to_detector_mm,
             "renderer": renderer.name,
+            **({"materials": self.materials} if self.store != names.IMAGE else {}),
             "tool_files": [{"file": Path(path).name, "text": Path(path).read_text(encoding="utf-8")} for path in self.tool_files],
         }
+
+    @property
+    def pixel_bytes(self) -> int:
+        """What image and area densities take on the disk, bytes a pixel."""
+        image = np.dtype(self.image_dtype).itemsize if self.store != names.PATHS else 0
+        return image + (2 * len(self.materials) if self.store != names.IMAGE else 0)
+
+    @property
+    def materials(self) -> list[str]:
+        """Materials whose area densities are stored, in their order: those of the HU classes, and with tools every metal."""
+        metals = METALS if self.tool_files else (self.exposure.decomposition.metal,)
+        return ["air", "lung", "adipose", "soft_tissue", "cortical_bone", *metals]
 
 
 def view_pose(settings: PoseSettings, seed: int, index: int) -> CArmPose:
@@ -175,20 +201,27 @@ def make_view(
     projection = renderer.render(scene, fine)
     assert projection is not None  # nobody cancels
     device = load_device(task.c_arm.device)
-    image = make_image(
-        settings.level,
-        projection,
-        fine,
-        exposure,
-        noise_rng,
-        device.pixel_spacing_mm,
-        settings.poisson_photons,
-        materials=materials.area_densities(scene, fine) if materials and settings.level == "realistic" else None,
-        scatter=_scatter(scene, fine, exposure, settings.scatter_photons, seed, index) if settings.scatter_photons else None,
-    )
+    areas = materials.area_densities(scene, fine) if materials and settings.level == "realistic" else None
+    content: dict[str, Any] = {}
+    if settings.store != names.PATHS:
+        image = make_image(
+            settings.level,
+            projection,
+            fine,
+            exposure,
+            noise_rng,
+            device.pixel_spacing_mm,
+            settings.poisson_photons,
+            materials=areas,
+            scatter=_scatter(scene, fine, exposure, settings.scatter_photons, seed, index) if settings.scatter_photons else None,
+        )
+        content[names.IMAGE] = binned(image, settings.oversample).astype(settings.image_dtype)
+    if settings.store != names.IMAGE:
+        found = area_densities(projection, exposure, areas)
+        content[names.PATHS] = stored_paths({name: binned(one, settings.oversample) for name, one in found.items()}, settings.materials)
     pixels, visible = camera.project(scene.landmark_array(task.landmark_names))
     return {
-        names.IMAGE: binned(image, settings.oversample).astype(settings.image_dtype),
+        **content,
         names.MASK: binned_bits(projection.label_bits, settings.oversample, len(specimen.structures)),
         names.LANDMARK: pixels.astype(np.float32),
         names.LANDMARK_VISIBLE: visible,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 import types
 import typing
 from dataclasses import MISSING, asdict, dataclass, fields, replace
@@ -12,14 +13,18 @@ from typing import Any
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.networks.losses import HEATMAP_LOSSES
 from SyntheXLib.networks.transunet import PATCH, SIZES
+from SyntheXLib.randomization.names import LEVELS
+from SyntheXLib.randomization.names import PRESETS as RANDOMIZATIONS
 from SyntheXLib.tasks.task import nearest
 
-_CHOICES = {
+_CHOICES: dict[str, tuple[str | None, ...]] = {
     "size": tuple(SIZES),
     "optimizer": ("sgd", "adamw"),
     "heatmap_loss": HEATMAP_LOSSES,
-    "randomization": ("none", "regular"),
+    "randomization": LEVELS,
+    "randomization_preset": RANDOMIZATIONS,
     "precision": ("float32", "bfloat16"),
+    "schedule": (None, "step", "cosine"),
 }
 # Lowest value allowed, and whether that value itself is.
 _LIMITS = {
@@ -31,6 +36,8 @@ _LIMITS = {
     "decay_every": (1, True),
     "decay_after": (0, True),
     "warmup_epochs": (0, True),
+    "accumulation": (1, True),
+    "patience": (1, True),
     "segmentation_weight": (0, True),
     "landmark_weight": (0, True),
     "clip_gradient": (0, False),
@@ -38,11 +45,15 @@ _LIMITS = {
     "threads": (1, True),
     "cache_mib": (0, True),
     "pictures": (0, True),
+    "exposures": (1, True),
+    "live_images": (1, True),
+    "live_candidates": (1, True),
+    "attenuation_spread": (0, True),
     "seed": (0, True),
     "image_size": (PATCH, True),
 }
 # What may change between the parts of an interrupted run, since it does not change what is learned.
-_FREE_ON_RESUME = ("datasets", "validation", "out", "device", "workers", "threads", "cache_mib", "pictures", "resume")
+_FREE_ON_RESUME = ("datasets", "live", "validation", "out", "device", "workers", "threads", "cache_mib", "pictures", "compile", "resume")
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class TrainingConfig:
     Attributes
     ----------
     datasets
-        Folders to train on, all of one task.
+        Folders to train on, all of one task; empty with `live`.
     out
         Folder of the run: checkpoints, log.csv, model.pt, best.pt, TensorBoard.
     validation
@@ -63,12 +74,16 @@ class TrainingConfig:
     size
         Size of the network: small, medium or full.
     epochs, batch
-        How often each image is seen, and how many at a time.
+        How often each image is seen, and how many at a time (in each process, where ``torchrun`` started several).
+    accumulation
+        Batches whose gradients are added up for a step of the optimizer.
     optimizer
-        ``"adamw"``: rises linearly to `learning_rate` in `warmup_epochs`, then falls to 0 along a cosine.
-        ``"sgd"``: Nesterov `momentum`; `learning_rate` is multiplied by 0.5 after every `decay_every` epochs, counted from `decay_after`.
+        ``"adamw"`` or ``"sgd"`` with Nesterov `momentum`.
+    schedule
+        ``"cosine"``: `learning_rate` falls to 0 along half a cosine. ``"step"``: it is multiplied by 0.5 after every `decay_every` epochs,
+        counted from `decay_after`. None takes cosine for AdamW and step for SGD.
     learning_rate, weight_decay, momentum, decay_every, decay_after, warmup_epochs
-        See `optimizer`; `warmup_epochs` may be a fraction and serves ``"adamw"`` alone.
+        See `optimizer` and `schedule`; the rate rises linearly in the first `warmup_epochs`, which may be a fraction.
     heatmap_loss
         ``"ncc"``, ``"mse"`` or ``"mse-scaled"``, see `networks.losses.HeatmapLoss`.
     segmentation_weight, landmark_weight
@@ -76,12 +91,35 @@ class TrainingConfig:
         seed) the median landmark error fell from 14.3 to 9.7 mm against 1 to 1, the mean Dice from 0.81 to 0.79.
     clip_gradient
         Longest gradient (its norm over all weights); None does not limit it.
+    average
+        Share that a moving average of the weights keeps in a step, such as 0.999; the average is what is validated and saved. 0: the
+        weights themselves.
+    patience
+        Stop after so many epochs in which the validation's score did not rise; None trains all epochs.
     randomization
-        ``"none"`` or ``"regular"``, see `randomization.regular`.
+        ``"none"``, ``"regular"`` or ``"strong"``.
+    randomization_preset
+        Whose effects these are: ``"ours"``, ``"paper-text"`` or ``"released-code"``, see `randomization.presets`.
+    physics_in_the_loop
+        Image the data sets' area densities anew in every epoch, with exposures drawn from the ranges of their device, see
+        `training.physics`. Validation keeps to the images that are stored, or that the simulator would have made.
+    exposures
+        How many exposures are drawn an epoch.
+    attenuation_spread
+        With `physics_in_the_loop`: standard deviation of the logarithm of a factor on each material's density, drawn for each image.
+    live
+        File of cases (TOML, see `training.live.LiveSource`) whose views are rendered while the network learns, in `workers` processes
+        (at least one), in place of data sets. Validation then is on the data set that `validation` names, or not at all.
+    live_images
+        Views an epoch.
+    live_candidates
+        Views of which one is rendered: the harder the network found their direction before, the likelier. 1: none is preferred.
     image_size
         Pixels a side that the images are resized to; None keeps the size of the data set.
     precision
         ``"bfloat16"`` computes the network in mixed precision (useful on GPUs; slower on most CPUs).
+    compile
+        Compile the network with `torch.compile` first: a minute or more, then faster steps; needs a C++ compiler.
     seed
         Decides weights, order and randomisation.
     device
@@ -105,10 +143,12 @@ class TrainingConfig:
     size: str = "small"
     epochs: int = 20
     batch: int = 10
+    accumulation: int = 1
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
     momentum: float = 0.9
+    schedule: str | None = None
     decay_every: int = 10
     decay_after: int = 0
     warmup_epochs: float = 0.5
@@ -116,9 +156,19 @@ class TrainingConfig:
     segmentation_weight: float = 1.0
     landmark_weight: float = 3.0
     clip_gradient: float | None = 1.0
+    average: float = 0.0
+    patience: int | None = None
     randomization: str = "regular"
+    randomization_preset: str = "ours"
+    physics_in_the_loop: bool = False
+    exposures: int = 64
+    attenuation_spread: float = 0.0
+    live: str | None = None
+    live_images: int = 1000
+    live_candidates: int = 4
     image_size: int | None = None
     precision: str = "float32"
+    compile: bool = False
     seed: int = 0
     device: str = "auto"
     workers: int = 0
@@ -145,19 +195,25 @@ class TrainingConfig:
         for field in fields(self):
             if field.name != "datasets":
                 _check_type(field.name, getattr(self, field.name), hints[field.name])
-        if not self.datasets:
+        if self.live is not None and self.datasets:
+            raise SyntheXError("Options 'datasets' and 'live' of the training exclude each other, found both.")
+        if not self.datasets and self.live is None:
             raise SyntheXError("Option 'datasets' of the training must name at least one data set folder, found none.")
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
-                raise SyntheXError(f"Option '{name}' must be one of {', '.join(choices)}, found '{value}'{nearest(value, choices)}.")
+                known = [choice for choice in choices if choice is not None]
+                raise SyntheXError(f"Option '{name}' must be one of {', '.join(known)}, found '{value}'{nearest(value, known)}.")
         for name, (lowest, included) in _LIMITS.items():
             value = getattr(self, name)
             # Written so that NaN fails.
             if value is not None and not (value >= lowest if included else value > lowest):
                 raise SyntheXError(f"Option '{name}' must be {'at least' if included else 'above'} {lowest}, found {value}.")
-        if not 0 <= self.validation_fraction < 1:
-            raise SyntheXError(f"Option 'validation_fraction' must be at least 0 and below 1, found {self.validation_fraction}.")
+        for name in ("validation_fraction", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SyntheXError(f"Option '{name}' must be at least 0 and below 1, found {getattr(self, name)}.")
+        if self.patience is not None and self.validation is None and (self.validation_fraction == 0 or self.live is not None):
+            raise SyntheXError("Option 'patience' needs a validation: name a data set for it, or let validation_fraction be above 0.")
         if self.segmentation_weight == 0 and self.landmark_weight == 0:
             raise SyntheXError("Options 'segmentation_weight' and 'landmark_weight' must not both be 0: nothing would be learned.")
 
@@ -200,7 +256,7 @@ class TrainingConfig:
 
 
 # Values that differ from the defaults. `paper-text` starts from random weights here, where the paper starts from pretrained ones. The
-# schedule of `released-code` is that of its scaled-up hip training; its randomisation is not among ours yet.
+# schedule of `released-code` is that of its scaled-up hip training.
 PRESETS: dict[str, dict[str, Any]] = {
     "ours": {},
     "paper-text": {
@@ -210,7 +266,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimizer": "sgd",
         "learning_rate": 0.1,
         "weight_decay": 1e-5,
+        "warmup_epochs": 0,
         "heatmap_loss": "mse",
+        "randomization_preset": "paper-text",
         "landmark_weight": 1.0,
         "clip_gradient": None,
     },
@@ -221,13 +279,35 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimizer": "sgd",
         "learning_rate": 0.1,
         "weight_decay": 1e-4,
+        "warmup_epochs": 0,
         "decay_every": 2,
         "decay_after": 2,
         "heatmap_loss": "ncc",
+        "randomization_preset": "released-code",
         "landmark_weight": 1.0,
         "clip_gradient": None,
     },
 }
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Settings by name from a JSON or TOML file, for `TrainingConfig.from_dict`.
+
+    Raises
+    ------
+    SyntheXError
+        When there is no such file or it is neither.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise SyntheXError(f"Cannot read the settings {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise SyntheXError(f"{path} must hold settings as JSON or TOML ({error}).") from error
+    if not isinstance(values, dict):
+        raise SyntheXError(f"{path} must hold settings by name, found {type(values).__name__}.")
+    return values
 
 
 def _check_type(name: str, value: Any, hint: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from ignite.engine import Engine
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from torch import Tensor, nn
@@ -45,6 +46,7 @@ def make_trainer(
     bfloat16: bool,
     randomization: Randomization | None,
     longest_gradient: float | None,
+    accumulation: int = 1,
 ) -> SupervisedTrainer:
     """Engine that learns; its caller adds what happens between iterations and epochs."""
     trainer = SupervisedTrainer(
@@ -60,9 +62,23 @@ def make_trainer(
         inferer=MixedPrecision(device, bfloat16),  # type: ignore[arg-type]
         decollate=False,
         optim_set_to_none=True,
+        accumulation_steps=accumulation,
     )
-    trainer.add_event_handler(IterationEvents.BACKWARD_COMPLETED, lambda: clip_gradient(network.parameters(), longest_gradient))
+
+    @trainer.on(IterationEvents.BACKWARD_COMPLETED)
+    def clip(engine: Engine) -> None:
+        if takes_step(engine, accumulation):
+            clip_gradient(network.parameters(), longest_gradient)
+
     return trainer
+
+
+def takes_step(engine: Engine, accumulation: int) -> bool:
+    """Whether the optimizer steps in this iteration: after every `accumulation` of them, and after the last of an epoch."""
+    length = engine.state.epoch_length
+    assert length is not None  # the loaders know theirs
+    place = (engine.state.iteration - 1) % length + 1
+    return place % accumulation == 0 or place == length
 
 
 def make_evaluator(

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from SyntheXLib.datasets.together import XraySource
 from SyntheXLib.evaluation.contact_sheet import write_page
 from SyntheXLib.files import atomic_write
 from SyntheXLib.inference.overlay import GAMMA, Layers, compose
@@ -19,8 +20,10 @@ from SyntheXLib.networks.transunet import NetworkOutput
 from SyntheXLib.rendering.display import to_gray
 from SyntheXLib.tasks.task import Task
 from SyntheXLib.training.config import TrainingConfig
-from SyntheXLib.training.data import EpochSampler, XrayTensors, derived_seed, open_sources
-from SyntheXLib.training.inputs import make_randomization, prepare_batch
+from SyntheXLib.training.data import EpochSampler, XrayTensors, open_sources
+from SyntheXLib.training.hard_views import LiveSampler
+from SyntheXLib.training.inputs import make_inputs, prepare_batch
+from SyntheXLib.training.live import live_source
 from SyntheXLib.training.run_folder import PICTURES, find_pictures
 from SyntheXLib.training.split import split_sources
 
@@ -48,19 +51,23 @@ def write_samples(config: TrainingConfig, path: Path, count: int = 6) -> None:
     SyntheXError
         As `train`, when data or settings do not allow it.
     """
-    sources = open_sources(config.datasets)
-    data = XrayTensors(sources, config.image_size)
-    fraction = 0.0 if config.validation is not None else config.validation_fraction
-    sampler = EpochSampler(split_sources(sources, fraction, config.seed).trained_on, config.seed)
+    sources: list[XraySource] = [live_source(config)] if config.live is not None else open_sources(config.datasets)
+    data = XrayTensors(sources, config.image_size, config.physics_in_the_loop)
+    sampler: EpochSampler | LiveSampler
+    if config.live is not None:
+        sampler = LiveSampler(data.task.poses, config.live_images, config.live_candidates, config.seed)
+    else:
+        fraction = 0.0 if config.validation is not None else config.validation_fraction
+        sampler = EpochSampler(split_sources(sources, fraction, config.seed).trained_on, config.seed)
     sampler.epoch = 1
-    order, randomize = list(sampler), make_randomization(config)
-    device = torch.device("cpu")
-    generator = torch.Generator(device).manual_seed(derived_seed(config.seed, "randomization", 1))
+    order, device = list(sampler), torch.device("cpu")
+    inputs = make_inputs(config, data, device)
+    inputs.begin_epoch(1)
     tiles: list[NDArray[np.uint8]] = []
     for first in range(0, min(count, len(order)), config.batch):
         # Whole batches, since the numbers are drawn for all images of one at a time.
         batch = data.load(order[first : first + config.batch])
-        images, targets = prepare_batch(batch, device, False, (lambda batch: randomize(batch, generator)) if randomize else None)
+        images, targets = prepare_batch(batch, device, False, inputs)
         tiles += _input_tiles(images[: count - len(tiles)], targets, data.task)
     write_page(tiles, path, _COLUMNS)
 

@@ -22,7 +22,12 @@ from SyntheXLib.training.data import XrayTensors
 
 def describe_sources(sources: Sequence[XraySource]) -> dict[str, Any]:
     """Number of images and checksum of each data set, by its place; folders are left out, they may move."""
-    return {f"data set {n + 1}": f"{len(source)} images, {content_checksum(source.folder)}" for n, source in enumerate(sources)}
+    return {f"data set {n + 1}": f"{len(source)} images, {_checksum(source)}" for n, source in enumerate(sources)}
+
+
+def _checksum(source: XraySource) -> str:
+    own = getattr(source, "checksum", None)  # of what is not a folder
+    return str(own()) if own is not None else content_checksum(source.folder)
 
 
 def describe_model(config: TrainingConfig, data: XrayTensors, epoch: int, images: int, held_out: Sequence[str] = ()) -> ModelDescription:
@@ -39,10 +44,7 @@ def describe_model(config: TrainingConfig, data: XrayTensors, epoch: int, images
         source_to_detector_mm=None if detector is None or not np.isfinite(detector) else float(detector),
         source_to_isocenter_mm=near if near == far else None,
         training={
-            "datasets": [
-                {"folder": str(source.folder), "images": len(source), "checksum": content_checksum(source.folder)}
-                for source in data.sources
-            ],
+            "datasets": [{"folder": str(source.folder), "images": len(source), "checksum": _checksum(source)} for source in data.sources],
             "images": images,
             "held_out": list(held_out),
             "epoch": epoch,

@@ -76,21 +76,30 @@ class Reporter:
         Rows of the epochs that are done.
     progress
         Called after every batch and every epoch; what it returns is handed on by `batch_done` and `epoch_done`.
+    show
+        False, in all processes but the first, counts and does nothing else.
     """
 
     def __init__(
-        self, folder: Path, epochs: int, images_in_epoch: int, rows: list[dict[str, float]], progress: ProgressCallback | None
+        self,
+        folder: Path,
+        epochs: int,
+        images_in_epoch: int,
+        rows: list[dict[str, float]],
+        progress: ProgressCallback | None,
+        show: bool = True,
     ) -> None:
         self.folder = folder
         self.epochs = epochs
         self.images_in_epoch = images_in_epoch
         self.rows = rows
-        self.progress = progress
-        self.show_bar = sys.stderr.isatty()
+        self.progress = progress if show else None
+        self.show = show
+        self.show_bar = show and sys.stderr.isatty()
         self.bar = tqdm(
             total=epochs * images_in_epoch, initial=len(rows) * images_in_epoch, unit="img", disable=not self.show_bar, dynamic_ncols=True
         )
-        self.writer = self._open_tensorboard(len(rows))
+        self.writer = self._open_tensorboard(len(rows)) if show else None
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
@@ -116,6 +125,8 @@ class Reporter:
     def epoch_done(self, row: dict[str, float]) -> bool:
         """Write the row of an epoch everywhere; False when the callback wants the training to stop."""
         self.rows.append(row)
+        if not self.show:
+            return True
         with atomic_write(self.folder / "log.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             writer.writeheader()
@@ -132,7 +143,7 @@ class Reporter:
         """Print a line beside the bar."""
         if self.show_bar:
             self.bar.write(text, file=sys.stderr)
-        else:
+        elif self.show:
             print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:

@@ -7,60 +7,39 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.engines import SupervisedEvaluator
+from torch import nn
 
-from SyntheXLib.datasets.together import XraySource, check_sources
+from SyntheXLib.datasets.together import XraySource
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write, disk_errors
-from SyntheXLib.networks.device import choose_device
 from SyntheXLib.networks.heatmaps import heatmap_sigma_px
 from SyntheXLib.networks.losses import TaskLoss
 from SyntheXLib.networks.model_file import build_network, load_weights, save_model
-from SyntheXLib.randomization.batch import XrayBatch
+from SyntheXLib.training.averaging import AveragedWeights
 from SyntheXLib.training.checkpoints import check_same, read_last_checkpoint, write_checkpoint
 from SyntheXLib.training.config import TrainingConfig
-from SyntheXLib.training.data import EpochSampler, XrayTensors, derived_seed, make_loader, open_sources
-from SyntheXLib.training.engines import make_evaluator, make_trainer
-from SyntheXLib.training.inputs import make_randomization
+from SyntheXLib.training.data import derived_seed, make_loader
+from SyntheXLib.training.engines import make_trainer, takes_step
+from SyntheXLib.training.hard_views import LiveSampler
+from SyntheXLib.training.image_losses import image_losses
+from SyntheXLib.training.inputs import make_inputs
+from SyntheXLib.training.memory import memory_errors
 from SyntheXLib.training.pictures import ValidationPictures
-from SyntheXLib.training.provenance import describe_model, describe_sources
+from SyntheXLib.training.processes import Processes
+from SyntheXLib.training.provenance import describe_model
 from SyntheXLib.training.report import ProgressCallback, Reporter
-from SyntheXLib.training.run_folder import forget_run
+from SyntheXLib.training.result import TrainingResult, is_done
+from SyntheXLib.training.run_data import RunData
+from SyntheXLib.training.run_folder import STOP, forget_run, stop_asked
 from SyntheXLib.training.schedule import make_optimizer, make_scheduler
-from SyntheXLib.training.split import split_named, split_sources
 from SyntheXLib.training.torch_state import torch_settings
 from SyntheXLib.training.validation import ValidationMetrics
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a training leaves.
-
-    Attributes
-    ----------
-    folder
-        Of the run.
-    model
-        Model file of the last epoch (the one the paper tests); None when the run was stopped before.
-    best
-        Model file of the epoch with the best validation score; None without validation.
-    epochs
-        Epochs done.
-    rows
-        log.csv, one dictionary an epoch.
-    """
-
-    folder: Path
-    model: Path | None
-    best: Path | None
-    epochs: int
-    rows: list[dict[str, float]]
+from SyntheXLib.training.validator import Validator
 
 
 def train(config: TrainingConfig, progress: ProgressCallback | None = None) -> TrainingResult:
@@ -74,12 +53,15 @@ def train(config: TrainingConfig, progress: ProgressCallback | None = None) -> T
     config
         All settings.
     progress
-        Called with a `TrainingProgress` after every batch and every epoch; when it returns False, the training stops.
+        Called with a `TrainingProgress` after every batch and every epoch; when it returns False, the training stops, and so it does when
+        a file named ``stop`` appears in its folder. Its weights are then in ``stopped.pt``, and the same settings go on with the last whole
+        epoch.
 
     Raises
     ------
     SyntheXError
-        When the data, the settings or the folder do not allow it; see `TrainingConfig`, `XrayTensors` and `check_same`.
+        When the data, the settings or the folder do not allow it (see `TrainingConfig`, `XrayTensors` and `check_same`), the training
+        diverges, or the device has too little memory.
     """
     return TrainingRun(config, progress).run()
 
@@ -105,34 +87,27 @@ class TrainingRun:
         self.config = config
         self.progress = progress
         self.folder = Path(config.out)
-        self.device = choose_device(config.device)
-        sources = list(sources) if sources is not None else open_sources(config.datasets)
-        if validation is None:
-            validation = open_sources([config.validation]) if config.validation is not None else []
-        check_sources([*sources, *validation])
-        self.data = XrayTensors(sources, config.image_size)
-        self.fingerprint = describe_sources([*sources, *validation])
-        if validation:
-            self.validation_data = XrayTensors(validation, config.image_size)
-            self.split = split_named(sources, validation)
-        else:
-            self.validation_data = self.data
-            self.split = split_sources(sources, config.validation_fraction, config.seed)
-        if self.split.held_out:  # a run of another split must not go on with this one
-            self.fingerprint["held out"] = ", ".join(self.split.held_out)
+        self.processes = Processes.from_environment()
+        self.device = self.processes.device(config.device)
+        chosen = self.chosen = RunData(config, self.processes, sources, validation)
+        self.data, self.validation_data = chosen.trained, chosen.validated
+        self.split, self.fingerprint = chosen.split, chosen.fingerprint
         self.stopped = False
 
     def run(self) -> TrainingResult:
         """Train until the last epoch, or until the callback stops it."""
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.config.resume:
-            forget_run(self.folder)
-        checkpoint = read_last_checkpoint(self.folder)
-        if checkpoint is not None:
-            check_same(checkpoint["config"], self.config.fixed(), self.folder, "option")
-            check_same(checkpoint["data"], self.fingerprint, self.folder, "data")
-        with torch_settings(self.config.threads, self.device):
+        with torch_settings(self.config.threads, self.device), self.processes.joined(self.device):
+            if self.processes.first:
+                if not self.config.resume:
+                    forget_run(self.folder)
+                (self.folder / STOP).unlink(missing_ok=True)  # it was meant for the run before
+            self.processes.wait()
+            checkpoint = read_last_checkpoint(self.folder)
+            if checkpoint is not None:
+                check_same(checkpoint["config"], self.config.fixed(), self.folder, "option")
+                check_same(checkpoint["data"], self.fingerprint, self.folder, "data")
             return self._run(checkpoint)
 
     def _run(self, checkpoint: dict[str, Any] | None) -> TrainingResult:
@@ -141,65 +116,76 @@ class TrainingRun:
         self.best_score = -math.inf
         if checkpoint is not None:
             self._restore(checkpoint)
-        if len(self.rows) == self.config.epochs:
+        if self.done:
             self._write_model(only_if_missing=True)
-            print(f"The training in {self.folder} is finished ({self.config.epochs} epochs); nothing to do.", flush=True)
+            if self.processes.first:
+                print(f"The training in {self.folder} is finished ({len(self.rows)} epochs); nothing to do.", flush=True)
             return self._result()
-        with atomic_write(self.folder / "config.json") as temporary:
-            temporary.write_text(json.dumps(self.config.to_dict(), indent=2) + "\n", encoding="utf-8")
-        self.data.hold_in_memory(self.config.cache_mib)
-        if self.validation_data is not self.data:
-            self.validation_data.hold_in_memory(self.config.cache_mib)
-        self._train()
+        if self.processes.first:
+            with atomic_write(self.folder / "config.json") as temporary:
+                temporary.write_text(json.dumps(self.config.to_dict(), indent=2) + "\n", encoding="utf-8")
+        self.chosen.hold_in_memory()
+        with memory_errors(self.config, self.data.shape, self.device):
+            self._train()
         if not self.stopped:
             self._write_model()
+        elif self.processes.first:
+            save_model(self.folder / "stopped.pt", self.result_network, self._description(len(self.rows)))
         return self._result()
 
     def _build(self) -> None:
         """Network, loss, optimizer and loader."""
         config = self.config
         torch.manual_seed(derived_seed(config.seed, "weights", 0))
-        self.network = build_network(self._description(0)).to(self.device)
+        self.network: nn.Module = build_network(self._description(0)).to(self.device)
         if self.device.type in ("cpu", "cuda"):
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         sigma = heatmap_sigma_px(self.data.task.heatmap_sigma_mm, self.data.pixel_spacing_mm)
         exclusive = self.data.task.segmentation == "exclusive"
         self.loss = TaskLoss(exclusive, config.heatmap_loss, sigma, config.segmentation_weight, config.landmark_weight)
         self.metrics = ValidationMetrics(exclusive, self.data.pixel_spacing_mm)
+        self.network = self.processes.synchronized(self.network, self.device)
+        self.average = AveragedWeights(self.network, config.average) if config.average else None
         self.optimizer = make_optimizer(self.network.parameters(), config)
-        self.sampler = EpochSampler(self.trained_on, config.seed)
-        self.scheduler = make_scheduler(self.optimizer, config, math.ceil(len(self.trained_on) / config.batch))
-        self.generator = torch.Generator(self.device)
-        self.randomization = make_randomization(config)
+        self.sampler = self.chosen.make_sampler()
+        steps = math.ceil(math.ceil(len(self.sampler) / config.batch) / config.accumulation)
+        self.scheduler = make_scheduler(self.optimizer, config, steps)
+        self.inputs = make_inputs(config, self.data, self.device, self.processes.rank)
         self.pictures = ValidationPictures(self.folder, self.data.task, sigma, config.pictures)
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         load_weights(self.network, checkpoint["network"], self.folder)
+        if self.average is not None:
+            self.average.restore(checkpoint["average"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.scheduler.load_state_dict(checkpoint["scheduler"])
+        if isinstance(self.sampler, LiveSampler):
+            self.sampler.hard_views.restore(checkpoint["hard_views"])
         self.rows = list(checkpoint["rows"])
         self.best_score = checkpoint["best_score"]
 
     def _train(self) -> None:
-        config = self.config
-        pin = self.device.type == "cuda"
-        loader = make_loader(self.data, self.sampler, config.batch, config.workers, pin)
+        config, processes = self.config, self.processes
+        loader = make_loader(self.data, self.sampler, config.batch, self.chosen.workers, self.device.type == "cuda")
+        trained: Any = torch.compile(self.network) if config.compile else self.network
         trainer = make_trainer(
-            self.network,
+            processes.wrapped(trained, self.device),
             self.optimizer,
             self.loss,
             loader,
             config.epochs,
             self.device,
             bfloat16=config.precision == "bfloat16",
-            randomization=self._randomize if self.randomization else None,
+            randomization=self.inputs,
             longest_gradient=config.clip_gradient,
+            accumulation=config.accumulation,
         )
-        evaluator = self._evaluator(pin)
+        validator = self._validator() if processes.first and self.validated_on else None
         trainer.state.epoch = len(self.rows)
         trainer.state.iteration = len(self.rows) * len(loader)
         trainer.logger.setLevel(logging.CRITICAL)  # errors come as exceptions; no second telling
-        reporter = Reporter(self.folder, config.epochs, len(self.trained_on), self.rows, self.progress)
+        in_epoch = len(self.sampler) * processes.count
+        reporter = Reporter(self.folder, config.epochs, in_epoch, self.rows, self.progress, show=processes.first)
         if self.split.sentence:
             reporter.say(self.split.sentence)
 
@@ -208,14 +194,18 @@ class TrainingRun:
             # All randomness of an epoch follows from seed and epoch, so a run that goes on needs no states of generators.
             epoch = engine.state.epoch
             self.sampler.epoch = epoch
-            torch.manual_seed(derived_seed(config.seed, "dropout", epoch))
-            self.generator.manual_seed(derived_seed(config.seed, "randomization", epoch))
-            self.epoch_parts: dict[str, float] = {}
+            torch.manual_seed(derived_seed(config.seed, "dropout", epoch, processes.rank))
             reporter.begin_epoch()
+            self.inputs.begin_epoch(epoch)
+            self.epoch_parts: dict[str, float] = {}
+            self.view_losses: list[float] = []
 
         @trainer.on(Events.ITERATION_COMPLETED)
         def count(engine: Engine) -> None:
-            self.scheduler.step()
+            if takes_step(engine, config.accumulation):
+                self.scheduler.step()
+                if self.average is not None:
+                    self.average.update(self.network)
             output: Any = engine.state.output
             images, loss = len(output["image"]), float(output["loss"].detach())
             if not math.isfinite(loss):
@@ -224,29 +214,49 @@ class TrainingRun:
                     "learning_rate or clip_gradient."
                 )
             for name, value in [("total", loss), *((name, float(part)) for name, part in self.loss.parts.items())]:
-                self.epoch_parts[name] = self.epoch_parts.get(name, 0.0) + value * images / len(self.trained_on)
-            if not reporter.batch_done(images, loss):
+                self.epoch_parts[name] = self.epoch_parts.get(name, 0.0) + value * images / len(self.sampler)
+            if isinstance(self.sampler, LiveSampler) and config.live_candidates > 1:
+                self.view_losses += image_losses(self.loss, output["pred"], output["label"])
+            going_on = reporter.batch_done(images * processes.count, loss) and not (processes.first and stop_asked(self.folder))
+            if processes.any(not going_on, self.device):
                 self._stop(engine)
 
         @trainer.on(Events.EPOCH_COMPLETED)
         def finish(engine: Engine) -> None:
             if self.stopped:
                 return
-            row = self._row(engine.state.epoch, evaluator, reporter)
-            score = row.get("validation_score", math.nan)
-            best = score > self.best_score
+            epoch = engine.state.epoch
+            if isinstance(self.sampler, LiveSampler) and self.view_losses:
+                self.sampler.learn(processes.together(self.sampler.drawn), processes.together(self.view_losses))
+            row = processes.from_first(self._row(epoch, validator, reporter))
+            best = row.get("validation_score", math.nan) > self.best_score
             if best:
-                self.best_score = score
-                save_model(self.folder / "best.pt", self.network, self._description(engine.state.epoch))
-            self.pictures.write(engine.state.epoch, best)
-            write_checkpoint(self.folder, engine.state.epoch, self._state([*self.rows, row]))
-            if not reporter.epoch_done(row) and engine.state.epoch < config.epochs:
+                self.best_score = row["validation_score"]
+            if processes.first:
+                if best:
+                    save_model(self.folder / "best.pt", self.result_network, self._description(epoch))
+                self.pictures.write(epoch, best)
+                write_checkpoint(self.folder, epoch, self._state([*self.rows, row]))
+            going_on = reporter.epoch_done(row)
+            if self.done:
+                engine.terminate()
+            elif processes.any(not going_on, self.device):
                 self._stop(engine)
 
         try:
             trainer.run()
         finally:
             reporter.close()
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to train: all epochs are done, or the score has not risen for the epochs of `patience`."""
+        return is_done(self.rows, self.config)
+
+    @property
+    def result_network(self) -> nn.Module:
+        """What is validated and saved: the average of the weights, or the weights."""
+        return self.average.network if self.average is not None else self.network
 
     @property
     def trained_on(self) -> list[int]:
@@ -258,43 +268,31 @@ class TrainingRun:
         """Places of those that are validated on."""
         return self.split.validated_on
 
-    def _randomize(self, batch: XrayBatch) -> XrayBatch:
-        return self.randomization(batch, self.generator) if self.randomization else batch
+    def _validator(self) -> Validator:
+        config = self.config
+        return Validator(
+            self.result_network,
+            self.validation_data,
+            self.validated_on,
+            config.batch,
+            config.workers,
+            self.device,
+            self.loss,
+            self.metrics,
+            self.pictures,
+            bfloat16=config.precision == "bfloat16",
+        )
 
-    def _evaluator(self, pin: bool) -> SupervisedEvaluator | None:
-        if not self.validated_on:
-            return None
-        loader = make_loader(self.validation_data, self.validated_on, self.config.batch, self.config.workers, pin)
-        evaluator = make_evaluator(self.network, self.metrics, loader, self.device, bfloat16=self.config.precision == "bfloat16")
-        evaluator.logger.setLevel(logging.CRITICAL)
-
-        @evaluator.on(Events.STARTED)
-        def begin() -> None:
-            self.validation_loss = 0.0
-            self.pictures.begin()
-
-        @evaluator.on(Events.ITERATION_COMPLETED)
-        def add_loss(engine: Engine) -> None:
-            output: Any = engine.state.output
-            with torch.no_grad():
-                self.validation_loss += float(self.loss(output["pred"], output["label"])) * len(output["image"]) / len(self.validated_on)
-            self.pictures.add(output["image"], output["pred"], output["label"])
-
-        return evaluator
-
-    def _row(self, epoch: int, evaluator: SupervisedEvaluator | None, reporter: Reporter) -> dict[str, float]:
+    def _row(self, epoch: int, validator: Validator | None, reporter: Reporter) -> dict[str, float]:
         """Row of log.csv; see `report.COLUMNS`."""
-        row = {"epoch": float(epoch), "loss": self.epoch_parts["total"], "segmentation_loss": self.epoch_parts["segmentation"]}
-        if "landmarks" in self.epoch_parts:
-            row["landmark_loss"] = self.epoch_parts["landmarks"]
+        parts = self.processes.mean(self.epoch_parts, self.device)
+        row = {"epoch": float(epoch), "loss": parts["total"], "segmentation_loss": parts["segmentation"]}
+        if "landmarks" in parts:
+            row["landmark_loss"] = parts["landmarks"]
         row["learning_rate"] = float(self.scheduler.get_last_lr()[0])
         row["images_per_second"] = reporter.images_per_second
-        if evaluator is not None:
-            evaluator.run()
-            row["validation_loss"] = self.validation_loss
-            for name, value in evaluator.state.metrics["validation"].items():
-                if not math.isnan(value):
-                    row[f"validation_{name}"] = value
+        if validator is not None:
+            row |= validator.run()
         row["seconds"] = time.monotonic() - reporter.started
         return row
 
@@ -305,6 +303,8 @@ class TrainingRun:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "average": self.average.state() if self.average is not None else None,
+            "hard_views": self.sampler.hard_views.state() if isinstance(self.sampler, LiveSampler) else None,
             "rows": rows,
             "best_score": self.best_score,
         }
@@ -318,10 +318,17 @@ class TrainingRun:
 
     def _write_model(self, only_if_missing: bool = False) -> None:
         path = self.folder / "model.pt"
-        if not (only_if_missing and path.is_file()):
-            save_model(path, self.network, self._description(self.config.epochs))
+        if self.processes.first and not (only_if_missing and path.is_file()):
+            save_model(path, self.result_network, self._description(len(self.rows)))
+            (self.folder / "stopped.pt").unlink(missing_ok=True)
 
     def _result(self) -> TrainingResult:
-        model, best = self.folder / "model.pt", self.folder / "best.pt"
-        done = len(self.rows) == self.config.epochs
-        return TrainingResult(self.folder, model if done else None, best if best.is_file() else None, len(self.rows), self.rows)
+        model, best, stopped = (self.folder / name for name in ("model.pt", "best.pt", "stopped.pt"))
+        return TrainingResult(
+            self.folder,
+            model if self.done else None,
+            best if best.is_file() else None,
+            len(self.rows),
+            self.rows,
+            stopped if stopped.is_file() else None,
+        )

@@ -10,12 +10,19 @@ from pathlib import Path
 PICTURES = "validation"
 _CHECKPOINT = re.compile(r"checkpoint-\d{5}\.pt")
 _PICTURE = re.compile(r"epoch_\d{3,}\.png")
-_FILES = ("model.pt", "best.pt", "log.csv", "config.json")
+#: A file of this name in the folder of a run stops it; see `stop_asked`.
+STOP = "stop"
+_FILES = ("model.pt", "best.pt", "stopped.pt", "log.csv", "config.json", STOP)
 
 
 def find_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints in the folder of a run, oldest first."""
     return sorted(path for path in folder.glob("checkpoint-*.pt") if _CHECKPOINT.fullmatch(path.name))
+
+
+def stop_asked(folder: Path) -> bool:
+    """Whether somebody wants the run to stop: a file ``stop`` lies in its folder, which every system and cluster can make."""
+    return (folder / STOP).exists()
 
 
 def find_pictures(folder: Path) -> list[Path]:

@@ -12,6 +12,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from SyntheXLib.training.config import TrainingConfig
 
+# Of the optimizers, where none is named.
+_SCHEDULES = {"sgd": "step", "adamw": "cosine"}
+
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainingConfig) -> Optimizer:
     """SGD with Nesterov momentum (the paper's) or AdamW."""
@@ -24,11 +27,11 @@ def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainingConfig) -
     return AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay, fused=fused)
 
 
-def make_scheduler(optimizer: Optimizer, config: TrainingConfig, iterations: int) -> LambdaLR:
-    """Scheduler that is stepped after every iteration; `iterations` is their number in an epoch."""
+def make_scheduler(optimizer: Optimizer, config: TrainingConfig, steps: int) -> LambdaLR:
+    """Scheduler that is stepped with the optimizer; `steps` is how often that is in an epoch."""
 
     def factor(step: int) -> float:
-        return learning_rate_factor(config, step / iterations)
+        return learning_rate_factor(config, step / steps)
 
     return LambdaLR(optimizer, factor)
 
@@ -36,13 +39,14 @@ def make_scheduler(optimizer: Optimizer, config: TrainingConfig, iterations: int
 def learning_rate_factor(config: TrainingConfig, epochs: float) -> float:
     """Share of the learning rate that holds after `epochs` (whole ones and a fraction).
 
-    SGD: 0.5 for each `decay_every` whole epochs after `decay_after`. AdamW: linear rise during `warmup_epochs`, then half a cosine to 0.
+    Linear rise during `warmup_epochs`; then, step: 0.5 for each `decay_every` whole epochs after `decay_after`, and cosine: half a cosine
+    to 0.
     """
-    if config.optimizer == "sgd":
-        # The small term: 10 epochs counted in iterations may come out as 9.9999999.
-        return 0.5 ** max(0, (math.floor(epochs + 1e-6) - config.decay_after) // config.decay_every)
     if epochs < config.warmup_epochs:
         return max(epochs / config.warmup_epochs, 0.01)
+    if (config.schedule or _SCHEDULES[config.optimizer]) == "step":
+        # The small term: 10 epochs counted in steps may come out as 9.9999999.
+        return 0.5 ** max(0, (math.floor(epochs + 1e-6) - config.decay_after) // config.decay_every)
     share = (epochs - config.warmup_epochs) / max(config.epochs - config.warmup_epochs, 1e-9)
     return 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
