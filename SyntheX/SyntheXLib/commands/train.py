@@ -10,6 +10,9 @@ from SyntheXLib.commands.progress import progress_lines
 # Option on the command line, setting of the training, type, and help.
 _SETTINGS: tuple[tuple[str, str, type, str], ...] = (
     ("--size", "size", str, "size of the network: small, medium or full"),
+    ("--network", "network", str, "transunet, or a network of MONAI as monai:SwinUNETR"),
+    ("--network-options", "network_options", str, 'options of the network as JSON, as {"landmark_head": "deep", "presence": true}'),
+    ("--pretrained", "pretrained", str, "weights to start from: R50+ViT-B_16.npz, timm's .safetensors, a checkpoint or a model file"),
     ("--epochs", "epochs", int, "how often each image is seen"),
     ("--batch", "batch", int, "images a step"),
     ("--optimizer", "optimizer", str, "adamw or sgd"),
@@ -45,6 +48,9 @@ def add(commands: Any) -> None:
         help="data set to validate on (default: a share of the images, whole specimens where there are enough, see --validation-fraction)",
     )
     parser.add_argument("--preset", default="ours", help="settings to start from: ours, paper-text or released-code (default: ours)")
+    parser.add_argument(
+        "--random-start", action="store_true", help="let the size full start from random weights; the model's record says so"
+    )
     parser.add_argument("--restart", action="store_true", help="begin anew even if the folder holds an interrupted run")
     parser.add_argument("--progress", type=Path, metavar="FILE", help="write where the training stands to this file, as lines of JSON")
     parser.add_argument(
@@ -63,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
     given = {name: value for _, name, _, _ in _SETTINGS if (value := getattr(options, name)) is not None}
     if options.validation is not None:
         given["validation"] = options.validation
+    if options.random_start:
+        given["random_start"] = True
     values = {"preset": options.preset, "datasets": options.datasets, "resume": not options.restart, **given}
     if options.preview is not None:
         from SyntheXLib.training.pictures import write_samples

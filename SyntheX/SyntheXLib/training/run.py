@@ -34,6 +34,7 @@ from SyntheXLib.training.report import ProgressCallback, Reporter
 from SyntheXLib.training.run_folder import forget_run
 from SyntheXLib.training.schedule import make_optimizer, make_scheduler
 from SyntheXLib.training.split import split_named, split_sources
+from SyntheXLib.training.start import start_network
 from SyntheXLib.training.torch_state import torch_settings
 from SyntheXLib.training.validation import ValidationMetrics
 
@@ -159,12 +160,16 @@ class TrainingRun:
         """Network, loss, optimizer and loader."""
         config = self.config
         torch.manual_seed(derived_seed(config.seed, "weights", 0))
-        self.network = build_network(self._description(0)).to(self.device)
+        self.network = build_network(self._description(0))
+        start_network(self.network, config)
+        self.network = self.network.to(self.device)
         if self.device.type in ("cpu", "cuda"):
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         sigma = heatmap_sigma_px(self.data.task.heatmap_sigma_mm, self.data.pixel_spacing_mm)
         exclusive = self.data.task.segmentation == "exclusive"
-        self.loss = TaskLoss(exclusive, config.heatmap_loss, sigma, config.segmentation_weight, config.landmark_weight)
+        self.loss = TaskLoss(
+            exclusive, config.heatmap_loss, sigma, config.segmentation_weight, config.landmark_weight, config.presence_weight
+        )
         self.metrics = ValidationMetrics(exclusive, self.data.pixel_spacing_mm)
         self.optimizer = make_optimizer(self.network.parameters(), config)
         self.sampler = EpochSampler(self.trained_on, config.seed)

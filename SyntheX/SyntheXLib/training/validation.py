@@ -34,7 +34,7 @@ class ValidationMetrics(Metric):
         self.exclusive = exclusive
         self.pixel_spacing_mm = pixel_spacing_mm
         # Flat, since ignite takes a tuple of tuples apart.
-        super().__init__(output_transform=lambda output: (*output["pred"], *output["label"]))
+        super().__init__(output_transform=lambda output: (*output["pred"][:2], *output["label"]))
 
     def reset(self) -> None:
         """Forget all images."""
