@@ -78,6 +78,8 @@ class Reporter:
         Called after every batch and every epoch; what it returns is handed on by `batch_done` and `epoch_done`.
     """
 
+    columns: tuple[str, ...] = COLUMNS  # of log.csv
+
     def __init__(
         self, folder: Path, epochs: int, images_in_epoch: int, rows: list[dict[str, float]], progress: ProgressCallback | None
     ) -> None:
@@ -117,7 +119,7 @@ class Reporter:
         """Write the row of an epoch everywhere; False when the callback wants the training to stop."""
         self.rows.append(row)
         with atomic_write(self.folder / "log.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="")
+            writer = csv.DictWriter(file, self.columns, restval="")
             writer.writeheader()
             writer.writerows({name: f"{value:.6g}" for name, value in line.items()} for line in self.rows)
         if self.writer is not None:
