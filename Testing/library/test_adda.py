@@ -16,7 +16,6 @@ from SyntheXLib.networks.losses import Targets
 from SyntheXLib.networks.model_file import load_model
 from SyntheXLib.networks.normalization import forward_any_size, normalize
 from SyntheXLib.training.adda import PRESETS, AddaConfig, AddaRun, train_adda
-from SyntheXLib.training.report import TrainingProgress
 from SyntheXLib.training.run import train
 
 
@@ -55,7 +54,7 @@ def test_the_presets_have_the_weights_of_paper_and_code() -> None:
     )
     assert (paper.adversarial_weight, paper.reconstruction_weight, paper.heatmap_loss) == (0.001, 0.01, "mse")
     assert (code.adversarial_weight, code.reconstruction_weight, code.heatmap_loss, code.epochs) == (0.01, 0, "ncc", 50)
-    with pytest.raises(SyntheXError, match="must be 0, found 0.01"):
+    with pytest.raises(SyntheXError, match=r"must be 0, found 0\.01"):
         AddaConfig(model="m", source=("a",), target=("b",), out="c", variant="released-code")
 
 
@@ -110,14 +109,14 @@ def test_the_discriminator_learns_and_the_network_moves_towards_what_it_takes_fo
     model: Path, source: Path, target: Path, tmp_path: Path
 ) -> None:
     run = built(settings(model, source, target, tmp_path, adversarial_weight=1.0))
-    here, there = run.source.tensors.load(list(range(6))), run.target.tensors.load(list(range(6)))
+    here, there = run.source.tensors.load(list(range(3))), run.target.tensors.load(list(range(3)))
     pictures = {"source": normalize(here.image), "target": normalize(there.image)}
     run.optimizers["discriminator"].param_groups[0]["lr"] = 1e-2
-    costs = [run._discriminate(pictures)["discriminator_loss"] for _ in range(60)]
+    costs = [run._discriminate(pictures)["discriminator_loss"] for _ in range(40)]
     assert costs[-1] < 0.8 * costs[0] < 0.8 * 1.2 * math.log(2)
     truth = Targets(here.labels, here.landmarks, here.visible)
     run.optimizers["task"].param_groups[0]["lr"] = 1e-3
-    fooled = [run._learn_task(pictures, truth)["adversarial_loss"] for _ in range(15)]
+    fooled = [run._learn_task(pictures, truth)["adversarial_loss"] for _ in range(10)]
     assert fooled[-1] < 0.7 * fooled[0]
 
 

@@ -48,7 +48,6 @@ def test_the_deep_head_is_not_linear_and_learns_with_the_rest() -> None:
     head = network.landmark_head.eval()
     joined = torch.randn(1, 19, 8, 8)
     with torch.inference_mode():
-        torch.testing.assert_close(head(joined) + head(-joined), 2 * head(torch.zeros_like(joined)), rtol=10, atol=10)
         assert (head(joined) + head(-joined) - 2 * head(torch.zeros_like(joined))).abs().max() > 1e-3
 
 

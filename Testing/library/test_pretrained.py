@@ -326,3 +326,22 @@ def test_both_compatibilities_have_the_same_weights() -> None:
     assert shapes[0] == shapes[1]
     with pytest.raises(SyntheXError, match="compatibility' of the network must be one of transunet, vit, found 'keras'"):
         TransUNet(TINY, 3, 2, (64, 64), compatibility="keras")
+
+
+@pytest.mark.slow
+def test_the_full_network_computes_what_timm_computes(tmp_path: Path) -> None:
+    pytest.importorskip("torchvision")  # without it timm cannot be imported
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    theirs = timm.create_model("vit_base_r50_s16_224", pretrained=False, num_classes=0).eval()
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    ours = TransUNet("full", 7, 14, (224, 224), compatibility="vit").eval()
+    load_pretrained(ours, write_safetensors(tmp_path / "timm.safetensors", theirs.state_dict()))
+    image = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        features, _ = ours.transformer.embeddings.hybrid_model(image)
+        tokens = ours.transformer.embeddings.patch_embeddings(features).flatten(2).transpose(1, 2)
+        expected = theirs.patch_embed(image)
+        assert ((tokens - expected).norm() / expected.norm()).item() < 1e-3
+        torch.testing.assert_close(ours.transformer.encoder(expected), theirs.norm(theirs.blocks(expected)), rtol=1e-4, atol=1e-4)
