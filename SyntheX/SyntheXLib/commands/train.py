@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _SETTINGS: dict[str, tuple[tuple[str, str, type, str], ...]] = {
     "network and loss": (
         ("--size", "size", str, "size of the network: small, medium or full"),
+        ("--network", "network", str, "transunet, or a network of MONAI as monai:SwinUNETR"),
+        ("--network-options", "network_options", str, 'options of the network as JSON, as {"landmark_head": "deep", "presence": true}'),
+        ("--pretrained", "pretrained", str, "weights to start from: R50+ViT-B_16.npz, timm's .safetensors, a checkpoint or a model file"),
+        ("--random-start", "random_start", bool, "let the size full start from random weights; the model's record says so"),
         ("--heatmap-loss", "heatmap_loss", str, "ncc, mse or mse-scaled"),
         ("--landmark-weight", "landmark_weight", float, "weight of the heatmap loss against the Dice loss"),
     ),

@@ -151,10 +151,12 @@ class Predictor:
 
     def _landmarks(self, maps: "Tensor") -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(B, L, h, w) heatmaps -> (B, L, 2) column and row, (B, L) confidence."""
-        from SyntheXLib.networks.heatmaps import find_peaks, peak_confidence
+        from SyntheXLib.networks.heatmaps import peak_confidence, read_peaks
+        from SyntheXLib.networks.model_file import readout_of
 
-        points = find_peaks(maps)
-        confidence = peak_confidence(maps, points, self.description.heatmap_sigma_px)
+        sigma = self.description.heatmap_sigma_px
+        points = read_peaks(maps, sigma, readout_of(self.description))
+        confidence = peak_confidence(maps, points, sigma)
         return points.numpy(), confidence.numpy()
 
     def _heat(self, maps: "Tensor", confidence: NDArray[np.float32], grid: NetworkGrid) -> NDArray[np.uint8]:

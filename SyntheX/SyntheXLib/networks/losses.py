@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.networks.heatmaps import gaussian_heatmaps, gaussian_profiles
@@ -97,12 +98,18 @@ class TaskLoss(nn.Module):
         See `HeatmapLoss`.
     sigma
         Standard deviation of the heatmaps, pixels.
-    segmentation_weight, landmark_weight
-        Factors of the two parts.
+    segmentation_weight, landmark_weight, presence_weight
+        Factors of the parts; the last counts where the network tells which landmarks are inside the frame.
     """
 
     def __init__(
-        self, exclusive: bool, heatmap_loss: str, sigma: float, segmentation_weight: float = 1.0, landmark_weight: float = 1.0
+        self,
+        exclusive: bool,
+        heatmap_loss: str,
+        sigma: float,
+        segmentation_weight: float = 1.0,
+        landmark_weight: float = 1.0,
+        presence_weight: float = 0.1,
     ) -> None:
         super().__init__()
         from monai.losses import DiceLoss  # here, since MONAI takes seconds to load and the settings ask this file for names
@@ -111,10 +118,11 @@ class TaskLoss(nn.Module):
         self.heatmap = HeatmapLoss(heatmap_loss, sigma)
         self.segmentation_weight = segmentation_weight
         self.landmark_weight = landmark_weight
+        self.presence_weight = presence_weight
         self.parts: dict[str, Tensor] = {}  # of the last call, unweighted, without gradient
 
     def forward(self, output: NetworkOutput, targets: Targets) -> Tensor:
-        """Total loss, a scalar; its parts stay in `parts` as ``segmentation`` and ``landmarks``."""
+        """Total loss, a scalar; its parts stay in `parts` as ``segmentation``, ``landmarks`` and ``presence``."""
         segmentation = self.dice(output.segmentation.float(), targets.labels.float())
         total = self.segmentation_weight * segmentation
         self.parts = {"segmentation": segmentation.detach()}
@@ -122,4 +130,15 @@ class TaskLoss(nn.Module):
             landmarks = self.heatmap(output.heatmaps, targets.landmarks, targets.visible)
             total = total + self.landmark_weight * landmarks
             self.parts["landmarks"] = landmarks.detach()
+        if output.presence.shape[1]:
+            presence = presence_loss(output.presence, targets.landmarks, targets.visible)
+            total = total + self.presence_weight * presence
+            self.parts["presence"] = presence.detach()
         return total
+
+
+def presence_loss(logits: Tensor, landmarks: Tensor, visible: Tensor) -> Tensor:
+    """Cross-entropy of logits (B, L) and `visible` (B, L), mean over the landmarks of known place (`landmarks` (B, L, 2) finite)."""
+    known = torch.isfinite(landmarks).all(-1)
+    each = functional.binary_cross_entropy_with_logits(logits.float(), visible.float(), reduction="none")
+    return torch.where(known, each, 0.0).sum() / known.sum().clamp_min(1)

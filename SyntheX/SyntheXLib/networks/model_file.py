@@ -12,11 +12,14 @@ import torch
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write
+from SyntheXLib.networks.heatmaps import READOUTS
+from SyntheXLib.networks.monai_network import PREFIX, MonaiNetwork
 from SyntheXLib.networks.transunet import PATCH, TransUNet
-from SyntheXLib.tasks.task import Task
+from SyntheXLib.tasks.task import Task, nearest
 
 _FORMAT = "synthex-model"
 _VERSION = 1
+_TRANSUNET_OPTIONS = ("compatibility", "landmark_head", "presence")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ class ModelDescription:
     training
         Record: data sets with checksums, epochs, optimizer, seed, randomisation, versions, what the weights started from.
     architecture
-        ``"transunet"``.
+        ``"transunet"``, or ``"monai:NAME"`` for a network of MONAI.
+    options
+        Of the architecture: ``compatibility``, ``landmark_head`` and ``presence`` of `TransUNet`, or the arguments of MONAI's network;
+        for both ``readout``, ``"parabola"`` (default) or ``"centroid"``, see `read_peaks`.
     """
 
     size: str
@@ -52,6 +58,7 @@ class ModelDescription:
     source_to_isocenter_mm: float | None = None
     training: dict[str, Any] = field(default_factory=dict)
     architecture: str = "transunet"
+    options: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings."""
@@ -80,20 +87,42 @@ class ModelDescription:
         return ModelDescription(**{**kept, "image_size": (size[0], size[1])})
 
 
-def build_network(description: ModelDescription) -> TransUNet:
+def build_network(description: ModelDescription) -> TransUNet | MonaiNetwork:
     """Network of a description, with random weights.
 
     Raises
     ------
     SyntheXError
-        When the architecture, the size or the task is not known.
+        When the architecture, one of its options, the size or the task is not known.
     """
-    if description.architecture != "transunet":
-        raise SyntheXError(f"The network architecture must be 'transunet', found '{description.architecture}'.")
     task = Task.from_dict(description.task, "task of the model")
     classes = len(task.structures) + (task.segmentation == "exclusive")
+    options = {name: value for name, value in description.options.items() if name != "readout"}
+    readout_of(description)
+    if description.architecture.startswith(PREFIX):
+        return MonaiNetwork(description.architecture.removeprefix(PREFIX), classes, len(task.landmarks), options)
+    if description.architecture != "transunet":
+        raise SyntheXError(f"The network architecture must be 'transunet' or '{PREFIX}NAME', found '{description.architecture}'.")
+    for name in options:
+        if name not in _TRANSUNET_OPTIONS:
+            known = (*_TRANSUNET_OPTIONS, "readout")
+            raise SyntheXError(f"Option '{name}' of the network must be one of {', '.join(known)}{nearest(name, known)}.")
     rows, columns = (side + -side % PATCH for side in description.image_size)
-    return TransUNet(description.size, classes, len(task.landmarks), (rows, columns))
+    return TransUNet(description.size, classes, len(task.landmarks), (rows, columns), **options)
+
+
+def readout_of(description: ModelDescription) -> str:
+    """How landmarks are read from the heatmaps of a model.
+
+    Raises
+    ------
+    SyntheXError
+        When it names none of `heatmaps.READOUTS`.
+    """
+    readout = description.options.get("readout", READOUTS[0])
+    if readout not in READOUTS:
+        raise SyntheXError(f"Option 'readout' of the network must be one of {', '.join(READOUTS)}, found {readout!r}.")
+    return str(readout)
 
 
 def save_model(path: Path | str, network: torch.nn.Module, description: ModelDescription) -> None:
@@ -109,7 +138,7 @@ def save_model(path: Path | str, network: torch.nn.Module, description: ModelDes
         torch.save({"format": _FORMAT, "version": _VERSION, "description": description.to_dict(), "weights": weights}, temporary)
 
 
-def load_model(path: Path | str, device: str | torch.device = "cpu") -> tuple[TransUNet, ModelDescription]:
+def load_model(path: Path | str, device: str | torch.device = "cpu") -> tuple[TransUNet | MonaiNetwork, ModelDescription]:
     """Read a model file without running any code that it may hold.
 
     Returns

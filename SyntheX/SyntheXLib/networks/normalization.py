@@ -55,6 +55,7 @@ def pad_to_patches(batch: Tensor, multiple: int = PATCH) -> tuple[Tensor, tuple[
 def forward_any_size(network: torch.nn.Module, batch: Tensor) -> NetworkOutput:
     """Run the network on normalised images (B, 1, H, W) of any size of at least 16: padded on the way in, cropped on the way out."""
     height, width = batch.shape[2:]
-    padded, (top, left) = pad_to_patches(batch)
-    output = network(padded)
-    return NetworkOutput(*(maps[..., top : top + height, left : left + width] for maps in output))
+    padded, (top, left) = pad_to_patches(batch, getattr(network, "multiple", PATCH))
+    segmentation, heatmaps, presence = NetworkOutput(*network(padded))
+    crop = (..., slice(top, top + height), slice(left, left + width))
+    return NetworkOutput(segmentation[crop], heatmaps[crop], presence)

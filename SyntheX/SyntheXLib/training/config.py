@@ -40,6 +40,7 @@ _LIMITS = {
     "patience": (1, True),
     "segmentation_weight": (0, True),
     "landmark_weight": (0, True),
+    "presence_weight": (0, True),
     "clip_gradient": (0, False),
     "workers": (0, True),
     "threads": (1, True),
@@ -73,6 +74,11 @@ class TrainingConfig:
         `training.split`); 0 trains without validation.
     size
         Size of the network: small, medium or full.
+    network, network_options
+        ``"transunet"``, or ``"monai:NAME"`` for a network of MONAI (`size` then says nothing), and its options as a JSON table, see
+        `ModelDescription.options`.
+    pretrained, random_start
+        File of weights to start from, see `networks.pretrained.load_pretrained`; the size full needs one, or `random_start`.
     epochs, batch
         How often each image is seen, and how many at a time (in each process, where ``torchrun`` started several).
     accumulation
@@ -89,6 +95,8 @@ class TrainingConfig:
     segmentation_weight, landmark_weight
         Factors of the Dice and of the heatmap loss. Ours is 1 to 3: on 1,500 views of the sample pelvis at 128 px (small, 6 epochs, one
         seed) the median landmark error fell from 14.3 to 9.7 mm against 1 to 1, the mean Dice from 0.81 to 0.79.
+    presence_weight
+        Factor of the loss of the presence head, where the network has one.
     clip_gradient
         Longest gradient (its norm over all weights); None does not limit it.
     average
@@ -141,6 +149,10 @@ class TrainingConfig:
     validation: str | None = None
     validation_fraction: float = 0.1
     size: str = "small"
+    network: str = "transunet"
+    network_options: str | None = None
+    pretrained: str | None = None
+    random_start: bool = False
     epochs: int = 20
     batch: int = 10
     accumulation: int = 1
@@ -155,6 +167,7 @@ class TrainingConfig:
     heatmap_loss: str = "ncc"
     segmentation_weight: float = 1.0
     landmark_weight: float = 3.0
+    presence_weight: float = 0.1
     clip_gradient: float | None = 1.0
     average: float = 0.0
     patience: int | None = None
@@ -255,7 +268,7 @@ class TrainingConfig:
         return {name: value for name, value in self.to_dict().items() if name not in _FREE_ON_RESUME}
 
 
-# Values that differ from the defaults. `paper-text` starts from random weights here, where the paper starts from pretrained ones. The
+# Values that differ from the defaults. Size full asks for a pretrained file, as the paper starts from one, or for `random_start`. The
 # schedule of `released-code` is that of its scaled-up hip training.
 PRESETS: dict[str, dict[str, Any]] = {
     "ours": {},

@@ -18,6 +18,7 @@ from SyntheXLib.networks.heatmaps import heatmap_sigma_px
 from SyntheXLib.networks.model_file import ModelDescription
 from SyntheXLib.training.config import TrainingConfig
 from SyntheXLib.training.data import XrayTensors
+from SyntheXLib.training.start import describe_start, network_options
 
 
 def describe_sources(sources: Sequence[XraySource]) -> dict[str, Any]:
@@ -43,12 +44,14 @@ def describe_model(config: TrainingConfig, data: XrayTensors, epoch: int, images
         heatmap_sigma_px=heatmap_sigma_px(task.heatmap_sigma_mm, data.pixel_spacing_mm),
         source_to_detector_mm=None if detector is None or not np.isfinite(detector) else float(detector),
         source_to_isocenter_mm=near if near == far else None,
+        architecture=config.network,
+        options=network_options(config),
         training={
             "datasets": [{"folder": str(source.folder), "images": len(source), "checksum": _checksum(source)} for source in data.sources],
             "images": images,
             "held_out": list(held_out),
             "epoch": epoch,
-            "start": "random",
+            "start": describe_start(config),
             "config": config.to_dict(),
             "versions": versions(),
         },

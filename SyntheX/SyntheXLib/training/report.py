@@ -80,6 +80,8 @@ class Reporter:
         False, in all processes but the first, counts and does nothing else.
     """
 
+    columns: tuple[str, ...] = COLUMNS  # of log.csv
+
     def __init__(
         self,
         folder: Path,
@@ -128,7 +130,7 @@ class Reporter:
         if not self.show:
             return True
         with atomic_write(self.folder / "log.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="")
+            writer = csv.DictWriter(file, self.columns, restval="")
             writer.writeheader()
             writer.writerows({name: f"{value:.6g}" for name, value in line.items()} for line in self.rows)
         if self.writer is not None:

@@ -37,6 +37,7 @@ from SyntheXLib.training.result import TrainingResult, is_done
 from SyntheXLib.training.run_data import RunData
 from SyntheXLib.training.run_folder import STOP, forget_run, stop_asked
 from SyntheXLib.training.schedule import make_optimizer, make_scheduler
+from SyntheXLib.training.start import start_network
 from SyntheXLib.training.torch_state import torch_settings
 from SyntheXLib.training.validation import ValidationMetrics
 from SyntheXLib.training.validator import Validator
@@ -137,12 +138,16 @@ class TrainingRun:
         """Network, loss, optimizer and loader."""
         config = self.config
         torch.manual_seed(derived_seed(config.seed, "weights", 0))
-        self.network: nn.Module = build_network(self._description(0)).to(self.device)
+        network: nn.Module = build_network(self._description(0))
+        start_network(network, config)
+        self.network = network.to(self.device)
         if self.device.type in ("cpu", "cuda"):
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         sigma = heatmap_sigma_px(self.data.task.heatmap_sigma_mm, self.data.pixel_spacing_mm)
         exclusive = self.data.task.segmentation == "exclusive"
-        self.loss = TaskLoss(exclusive, config.heatmap_loss, sigma, config.segmentation_weight, config.landmark_weight)
+        self.loss = TaskLoss(
+            exclusive, config.heatmap_loss, sigma, config.segmentation_weight, config.landmark_weight, config.presence_weight
+        )
         self.metrics = ValidationMetrics(exclusive, self.data.pixel_spacing_mm)
         self.network = self.processes.synchronized(self.network, self.device)
         self.average = AveragedWeights(self.network, config.average) if config.average else None

@@ -43,7 +43,7 @@ class ValidationMetrics(Metric):
 
     def update(self, output: tuple[Tensor, ...]) -> None:
         """Add the images of a batch: the members of `NetworkOutput` and `Targets` one after the other."""
-        prediction, targets = NetworkOutput(*output[:2]), Targets(*output[2:])
+        prediction, targets = NetworkOutput(*output[:3]), Targets(*output[3:])
         self._dice.append(hard_dice(prediction.segmentation, targets.labels, self.exclusive).flatten().cpu())
         if prediction.heatmaps.shape[1]:
             errors = torch.linalg.vector_norm(find_peaks(prediction.heatmaps) - targets.landmarks, dim=-1)
