@@ -26,9 +26,9 @@ def test_image_files_get_masks_overlays_and_landmarks_and_bad_ones_are_listed(tm
     made = predict_images(toy_model, [good[0], tmp_path / "bad.png", far, good[1]], tmp_path / "out", device="cpu")
     assert [p.parent.name for p in made.images] == ["one", "two"]
     assert [path.name for path, _ in made.failed] == ["bad.png", "far.nrrd"]
-    assert "not an image" in made.failed[0][1] and "check the pixel spacing" in made.failed[1][1]
+    assert "holds text" in made.failed[0][1] and "check the pixel spacing" in made.failed[1][1]
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    pictures = {"view_labels.png", "view_overlay.png", "view_2_labels.png", "view_2_overlay.png"}
+    pictures = {f"{name}{kind}" for name in ("view", "view_2") for kind in ("_labels.png", "_overlay.png", ".mrk.json")}
     assert names == pictures | {"landmarks.csv", "predictions.json"}
     labels = Image.open(tmp_path / "out" / "view_labels.png")
     assert labels.mode == "P" and labels.size == (80, 80) and labels.getpalette()[3:9] == [200, 30, 30, 30, 30, 200]
@@ -106,5 +106,5 @@ def test_predictions_of_a_data_set_or_with_a_file_left_out_are_not_those_of_imag
         read_image_predictions(tmp_path)
     (tmp_path / "bad.png").write_text("no picture", encoding="utf-8")
     predict_images(toy_model, [tmp_path / "bad.png"], tmp_path / "out", device="cpu")
-    with pytest.raises(SyntheXError, match="not an image"):
+    with pytest.raises(SyntheXError, match="holds text"):
         read_image_predictions(tmp_path / "out")

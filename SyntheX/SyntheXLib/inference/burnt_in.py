@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 _LOWEST, _HIGHEST, _LARGEST = 0.006, 0.08, 0.003
 #: Step from a letter to what surrounds it as a share of the image's range.
 _STEP = 0.2
+#: Letters were smoothed or compressed after they were drawn: this share of the range counts as their one level.
+_NEAR_END = 0.08
 #: Letters in a row from which it is a text, and largest gap between two as a multiple of their height.
 _FEWEST, _GAP = 3, 1.6
 
@@ -39,7 +41,7 @@ def find_text(values: NDArray[np.generic]) -> NDArray[np.bool_]:
         return marks
     low, high = int(values.min()), int(values.max())
     for end in (low, high):
-        letters, count = ndimage.label(values == end, np.ones((3, 3), int))
+        letters, count = ndimage.label(np.abs(values.astype(np.int64) - end) <= _NEAR_END * (high - low), np.ones((3, 3), int))
         if not 0 < count < 20000:  # noise that reaches the end of the scale in so many places is no text
             continue
         boxes = ndimage.find_objects(letters)
@@ -58,7 +60,7 @@ def without_text(values: NDArray[np.generic]) -> NDArray[np.generic]:
     if not marks.any():
         return values
     cleaned = values.copy()
-    places, count = ndimage.label(marks)
+    places, _ = ndimage.label(marks)
     for n, box in enumerate(ndimage.find_objects(places)):
         grown = tuple(slice(max(0, side.start - 4), side.stop + 4) for side in box)
         around = values[grown][~marks[grown]]
@@ -103,9 +105,7 @@ def _in_rows(boxes: list[Any], numbers: list[int]) -> list[int]:
     tallest = np.maximum(height[:, None], height)
     gap = np.maximum(left[:, None] - right, left - right[:, None])
     neighbours = (
-        (np.minimum(height[:, None], height) > 0.5 * tallest)
-        & (np.abs(middle[:, None] - middle) < 0.5 * tallest)
-        & (gap < _GAP * tallest)
+        (np.minimum(height[:, None], height) > 0.5 * tallest) & (np.abs(middle[:, None] - middle) < 0.5 * tallest) & (gap < _GAP * tallest)
     )
     from scipy.sparse.csgraph import connected_components
 

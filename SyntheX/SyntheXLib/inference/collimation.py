@@ -1,10 +1,10 @@
 """The field that the collimator leaves open, found on the image: a disc, or a polygon of straight blades.
 
-What is wanted is an area along the border of the picture that is uniform, parted from the rest by a sharp edge, and bounded by a circle or by
-few straight lines. For a row of grey levels at either end of the scale, all that lies beyond the level and hangs together with the border is
-taken for the blades' shadow; a circle and a convex polygon are fitted to the rest. The best fit is believed only if it explains the
-shadow's area, and if along most of its edge the image steps by a good part of its range: the outline of a body in front of open beam
-does neither.
+What is wanted is an area along the border of the picture that is uniform, parted from the rest by a sharp edge, and bounded by a circle or
+by few straight lines. For a row of grey levels at either end of the scale, all that lies beyond the level and hangs together with the
+border is taken for the blades' shadow; a circle and a convex polygon are fitted to the rest. The best fit is believed only if it explains
+the shadow's area, the shadow is smooth, and along most of its edge the image steps by a good part of its range: the outline of a body in
+front of open beam does not do all of this.
 """
 
 from __future__ import annotations

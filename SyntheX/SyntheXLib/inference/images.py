@@ -51,12 +51,15 @@ class XrayImage:
         Height and width of a pixel on the detector in mm; None when it is not known.
     path
         Where it came from.
+    field
+        (H, W) bool, what the collimator leaves open, see `collimation`; None where all of the image is, or nobody has looked.
     """
 
     pixels: NDArray[np.float32]
     intensity: str
     pixel_spacing_mm: tuple[float, float] | None
     path: Path | None = None
+    field: NDArray[np.bool_] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

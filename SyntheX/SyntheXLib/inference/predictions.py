@@ -46,6 +46,12 @@ class Prediction:
         (H, W) uint8, for pictures: the highest of the heatmaps, each squared and scaled so that its peak is its confidence.
     heatmaps
         (L, h, w) float16 on the network's grid; None unless asked for.
+    presence
+        (L,) probability that the landmark is inside the frame, 0..1; None where the network does not tell.
+    landmark_spread
+        (L,) pixels, root mean square distance of the places that several networks or views found from their mean; None of a single one.
+    structure_spread
+        (C,) one minus the mean Dice of their masks with the mask of the mean, NaN where all are empty; None of a single one.
     """
 
     mask: NDArray[np.unsignedinteger]
@@ -53,6 +59,9 @@ class Prediction:
     confidence: NDArray[np.float32]
     heat: NDArray[np.uint8]
     heatmaps: NDArray[np.float16] | None = None
+    presence: NDArray[np.float32] | None = None
+    landmark_spread: NDArray[np.float32] | None = None
+    structure_spread: NDArray[np.float32] | None = None
 
 
 class PredictionWriter:
@@ -87,6 +96,9 @@ class PredictionWriter:
             "confidence": prediction.confidence,
             "heat": prediction.heat,
             "heatmap": prediction.heatmaps,
+            "presence": prediction.presence,
+            "landmark_spread": prediction.landmark_spread,
+            "structure_spread": prediction.structure_spread,
             "index": np.array(index, dtype=np.int64),
         }
         for name, value in arrays.items():
