@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
         description="Find masks and landmarks, with confidence, in image files (PNG, TIFF, NRRD, NIfTI, DICOM; one frame or "
         "a run) or in all images of a data set.",
         epilog="Examples: synthex infer run/model.pt image.dcm --out found; synthex infer run/model.pt held_out --out predictions; "
-        "an ensemble that also looks at the mirror image: synthex infer a.pt b.pt c.pt --flip --out found -- image.dcm",
+        "an ensemble that also looks at the mirror image: synthex infer --flip --out found a.pt b.pt c.pt -- image.dcm",
     )
     parser.add_argument("model", type=Path, help="model file of a training, or the folder of a bundle")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, folders of them, or one data set folder")

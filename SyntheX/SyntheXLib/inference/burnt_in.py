@@ -65,7 +65,7 @@ def without_text(values: NDArray[np.generic]) -> NDArray[np.generic]:
         grown = tuple(slice(max(0, side.start - 4), side.stop + 4) for side in box)
         around = values[grown][~marks[grown]]
         if around.size:
-            cleaned[box][places[box] == n + 1] = np.median(around).astype(values.dtype)
+            cleaned[box][places[box] == n + 1] = np.median(around.astype(np.float64)).astype(values.dtype)
     return cleaned
 
 

@@ -10,6 +10,7 @@ front of open beam does not do all of this.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,16 +50,17 @@ class Collimation:
     circle: tuple[float, float, float] | None
     blades: NDArray[np.float64]
 
-    def depth(self, columns: NDArray[np.floating], rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    def depth(self, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
         """How far inside the nearest edge places lie, pixels; negative outside. The arrays' shapes broadcast together."""
         if self.circle is not None:
             x, y, radius = self.circle
             return radius - np.hypot(columns - x, rows - y)
-        return np.min([d - nx * columns - ny * rows for nx, ny, d in self.blades], axis=0)
+        depths: NDArray[np.float64] = np.min([d - nx * columns - ny * rows for nx, ny, d in self.blades], axis=0)
+        return depths
 
     def field(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """(H, W), true in the open field."""
-        rows, columns = np.ogrid[: shape[0], : shape[1]]
+        rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])[None]
         return self.depth(columns, rows) > 0
 
 
@@ -112,7 +114,7 @@ def _fitted(values: NDArray[np.floating], level: float) -> tuple[float, Collimat
         return None
     if _texture(values, ~field) > _TEXTURE:
         return None
-    rows, columns = np.indices(values.shape)
+    rows, columns = np.arange(values.shape[0])[:, None], np.arange(values.shape[1])[None]
     best: tuple[float, Collimation] | None = None
     for shape in (_disc(field), _polygon(field)):
         if shape is None:

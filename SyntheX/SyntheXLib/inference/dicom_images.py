@@ -113,7 +113,7 @@ def _seen(stored: NDArray[np.generic], dataset: Dataset) -> NDArray[np.generic]:
 
     values: NDArray[Any] = stored
     bits, signed = int(dataset.BitsStored), int(dataset.PixelRepresentation) == 1
-    ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    ends: tuple[float, float] = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     if dataset.get("Modality") not in _WITHOUT_MODALITY_LUT:
         if dataset.get("ModalityLUTSequence"):
             values, ends = apply_modality_lut(values, dataset), _table_ends(dataset.ModalityLUTSequence[0])
@@ -121,7 +121,7 @@ def _seen(stored: NDArray[np.generic], dataset: Dataset) -> NDArray[np.generic]:
             slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
             values = _whole(apply_modality_lut(values, dataset))
             low, high = sorted(end * slope + intercept for end in ends)
-            ends = (low, high)  # type: ignore[assignment]
+            ends = (low, high)
     if dataset.get("PixelIntensityRelationship") != "LIN":
         if dataset.get("VOILUTSequence"):
             values, ends = apply_voi_lut(_whole(values), dataset), _table_ends(dataset.VOILUTSequence[0])

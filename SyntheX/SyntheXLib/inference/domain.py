@@ -1,9 +1,9 @@
 """Whether an image is like those a model was validated on.
 
 For each image some plain numbers are taken: of the network's input (which has mean 0 and standard deviation 1) where its grey levels lie
-and how rough it is; of the answer, how sure the landmarks are and how much of the field is covered. `domain_statistics` takes them from validation
-images and gives their ranges, which a training stores in the model's record as ``training["domain"]``; `domain_warning` says of a new image
-what lies far outside them.
+and how rough it is; of the answer, how sure the landmarks are and how much of the image is covered. `domain_statistics` takes them from
+validation images and gives their ranges, which a training stores in the model's record as ``training["domain"]``; `domain_warning` says of
+a new image what lies far outside them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _NAMES = {
 _LOW_ONLY = ("confidence",)
 #: A number is far when it lies beyond the validation's range by this many times the width of the range.
 _FAR = 0.5
+#: Ranges narrower than this, of few or of very like images, count as this wide.
+_NARROWEST = 0.1
 #: The range leaves out this share of the validation images at each end.
 _TAIL = 0.01
 _BATCH = 8
@@ -86,7 +88,7 @@ def domain_warning(predictor: Predictor, image: XrayImage, prediction: Predictio
         if name not in ranges:
             continue
         low, high = ranges[name]
-        far = _FAR * max(high - low, 1e-6)
+        far = _FAR * max(high - low, _NARROWEST)
         if value < low - far or (value > high + far and name not in _LOW_ONLY):
             odd.append(f"{_NAMES[name]} is {value:.2f} ({low:.2f} to {high:.2f})")
     return f"unlike the images the model was validated on: {'; '.join(odd)}" if odd else None

@@ -17,7 +17,7 @@ from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write, disk_errors
 from SyntheXLib.inference.burnt_in import without_text
 from SyntheXLib.inference.collimation import find_collimation
-from SyntheXLib.inference.dicom_seg import check_seg_possible, write_seg
+from SyntheXLib.inference.dicom_seg import write_seg
 from SyntheXLib.inference.domain import domain_warning
 from SyntheXLib.inference.images import AUTO, XrayImage, check_meaning, find_images, read_values, stem, xray_image
 from SyntheXLib.inference.outputs import (
@@ -147,7 +147,7 @@ def predict_images(
             written: list[list[str]] = []
             found: list[list[Any]] = []
             spreads: list[Any] = []
-            kept: list[Any] = []
+            kept: list[NDArray[np.unsignedinteger]] = []
             told = None
             for number, prediction in enumerate(_predictions(predictor, images, batch)):
                 own = name if count == 1 else f"{name}_{number:04d}"
@@ -253,8 +253,6 @@ def _check(batch: int, masks: Sequence[str], collimation: str) -> None:
     for name in masks:
         if name not in MASK_FORMATS:
             raise SyntheXError(f"Format of the masks must be one of {', '.join(MASK_FORMATS)}, found '{name}'.")
-    if "seg" in masks:
-        check_seg_possible()
     if collimation not in (AUTO, "none"):
         raise SyntheXError(f"Collimation must be auto or none, found '{collimation}'.")
 
@@ -290,7 +288,7 @@ def _read(
 
 def _field(frames: list[NDArray[np.generic]], linear: bool) -> NDArray[np.bool_] | None:
     """(H, W), the open field of a run, whose collimator does not move while it lasts; None where all is open."""
-    mean = np.mean(frames, axis=0, dtype=np.float64)
+    mean: NDArray[np.float64] = np.mean(np.stack(frames).astype(np.float64), axis=0)
     if not np.isfinite(mean).all():
         return None  # such an image is refused in its turn
     if linear and mean.min() >= 0:
