@@ -68,6 +68,7 @@ PURPOSES: tuple[Purpose, ...] = (
             Package("llvmlite>=0.44", "llvmlite", "the fast ray caster"),
             Package("tqdm>=4.60", "tqdm", "progress"),
             Package("vtk>=9.2", "vtk", "surfaces"),
+            Package("pydicom>=3", "pydicom", "DICOM images, DICOM SEG"),
         ),
     ),
     Purpose(

@@ -26,9 +26,9 @@ def test_image_files_get_masks_overlays_and_landmarks_and_bad_ones_are_listed(tm
     made = predict_images(toy_model, [good[0], tmp_path / "bad.png", far, good[1]], tmp_path / "out", device="cpu")
     assert [p.parent.name for p in made.images] == ["one", "two"]
     assert [path.name for path, _ in made.failed] == ["bad.png", "far.nrrd"]
-    assert "not an image" in made.failed[0][1] and "check the pixel spacing" in made.failed[1][1]
+    assert "holds text" in made.failed[0][1] and "check the pixel spacing" in made.failed[1][1]
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    pictures = {"view_labels.png", "view_overlay.png", "view_2_labels.png", "view_2_overlay.png"}
+    pictures = {f"{name}{kind}" for name in ("view", "view_2") for kind in ("_labels.png", "_overlay.png", ".mrk.json")}
     assert names == pictures | {"landmarks.csv", "predictions.json"}
     labels = Image.open(tmp_path / "out" / "view_labels.png")
     assert labels.mode == "P" and labels.size == (80, 80) and labels.getpalette()[3:9] == [200, 30, 30, 30, 30, 200]
@@ -106,5 +106,45 @@ def test_predictions_of_a_data_set_or_with_a_file_left_out_are_not_those_of_imag
         read_image_predictions(tmp_path)
     (tmp_path / "bad.png").write_text("no picture", encoding="utf-8")
     predict_images(toy_model, [tmp_path / "bad.png"], tmp_path / "out", device="cpu")
-    with pytest.raises(SyntheXError, match="not an image"):
+    with pytest.raises(SyntheXError, match="holds text"):
         read_image_predictions(tmp_path / "out")
+
+
+def test_masks_and_landmarks_lie_where_the_image_lies(tmp_path: Path, toy_model: Path):
+    import SimpleITK as sitk
+
+    from SyntheXLib.scene.landmarks import read_markups
+
+    image, bits, landmarks = toy_view(0)
+    source = sitk.GetImageFromArray((255 * -np.log(image) / 3).round().astype(np.uint8))
+    source.SetSpacing((SPACING, SPACING))
+    source.SetOrigin((10.0, -20.0))
+    sitk.WriteImage(source, str(tmp_path / "a.nrrd"))
+    made = predict_images(toy_model, [tmp_path / "a.nrrd"], tmp_path / "out", device="cpu", masks=["nifti"], polarity="bone-bright")
+    assert not made.failed
+    labels = sitk.ReadImage(str(tmp_path / "out" / "a_labels.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels)[0], exclusive(bits))
+    assert labels.GetOrigin()[:2] == pytest.approx((10, -20)) and labels.GetSpacing()[:2] == pytest.approx((SPACING, SPACING))
+    points = read_markups(tmp_path / "out" / "a.mrk.json")
+    expected = [-(10 + SPACING * landmarks[0, 0]), -(-20 + SPACING * landmarks[0, 1]), 0]
+    np.testing.assert_allclose(points["C"], expected, atol=0.1)
+    with (tmp_path / "out" / "landmarks.csv").open(encoding="utf-8") as file:
+        row = next(csv.DictReader(file))
+    assert float(row["x_mm"]) == pytest.approx(SPACING * landmarks[0, 0], abs=0.1) and row["presence"] == row["spread_mm"] == ""
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_first_image(tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch):
+    import errno
+    import tempfile
+
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    good = write_image(tmp_path / "a.png", (255 * toy_view(0)[0]).astype(np.uint8))
+    with pytest.raises(SyntheXError, match="a file is in its place"):
+        predict_images(toy_model, [good], tmp_path / "file", device="cpu")
+
+    def refuse(**_: object):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(SyntheXError, match="read-only"):
+        predict_images(toy_model, [good], tmp_path / "out", device="cpu")

@@ -63,7 +63,7 @@ def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path):
         "in colour": write_image(tmp_path / "colour.png", np.stack([grey, grey, grey + 1], -1), vector=True),
         "same value 7 everywhere": write_image(tmp_path / "flat.png", np.full((3, 4), 7, np.uint8)),
         "not finite": write_image(tmp_path / "holes.nrrd", holes),
-        "not an image": tmp_path / "text.png",
+        "holds text": tmp_path / "text.png",
         "does not exist": tmp_path / "missing.png",
     }
     for message, path in cases.items():

@@ -7,6 +7,7 @@ only a photometric interpretation does not tell which way bone goes: C-arms stor
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.inference.dicom_images import dicom_values, group_tags, is_dicom
 
 #: Formats whose spacing is a property of the picture (print or screen resolution), not of the detector.
 _WITHOUT_SPACING = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -98,6 +100,8 @@ def read_facts(path: Path | str) -> ImageFacts:
 def facts_of(reader: sitk.ImageFileReader, path: Path) -> ImageFacts:
     """The facts of a file whose information the reader has read."""
     tags = {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys() if "|" in key}
+    if is_dicom(path):
+        tags = group_tags(path) | tags
     size = reader.GetSize()
     frames = 1
     for count in size[2:]:
@@ -124,9 +128,27 @@ def facts_of(reader: sitk.ImageFileReader, path: Path) -> ImageFacts:
 
 
 def unreadable(path: Path, error: RuntimeError) -> str:
-    """SimpleITK's many lines on a file that it cannot read, as a sentence."""
-    reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR:").strip()
-    return f"File {path} is not an image that can be read ({reason.rstrip('.')})."
+    """Why SimpleITK cannot read a file, as a sentence: its own is many lines long and does not tell an empty file from a text."""
+    if path.stat().st_size == 0:
+        return f"File {path} is empty, expected an image."
+    if is_dicom(path):
+        try:
+            dicom_values(path)
+        except SyntheXError as known:
+            return str(known)
+    elif _is_text(path):
+        return f"File {path} holds text, expected an image."
+    reason = re.sub(r"(ITK ERROR: )|\(0x[0-9a-f]+\)", "", str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR:").strip())
+    return f"File {path} is not an image that can be read, or is truncated ({reason.rstrip('.')})."
+
+
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(1024)
+    try:
+        return all(character.isprintable() or character.isspace() for character in start.decode("utf-8", errors="strict"))
+    except UnicodeDecodeError:
+        return False
 
 
 def _detector_spacing(tags: dict[str, str]) -> tuple[tuple[float, float] | None, str]:

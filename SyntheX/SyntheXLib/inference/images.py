@@ -4,13 +4,14 @@ What the numbers of a file mean is said with two words; with ``"auto"`` what the
 nothing ``"bone-bright"`` and ``"log"``:
 
 polarity
-    ``"bone-bright"`` or ``"bone-dark"``, as a plain viewer shows the numbers (high = white). SimpleITK gives DICOM images of type
-    MONOCHROME1 already inverted, so for them too it is what a viewer shows.
+    ``"bone-bright"`` or ``"bone-dark"``, as a plain viewer shows the numbers (high = white). DICOM images of type MONOCHROME1 are given
+    inverted, so for them too it is what a viewer shows.
 intensity
     ``"log"`` when the numbers follow attenuation (displayed and exported images, most PNGs), ``"linear"`` when they are proportional to
     the detector's signal (raw fluoroscopy).
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.inference.dicom_images import dicom_values, is_dicom
 from SyntheXLib.inference.image_facts import ImageFacts, facts_of, unreadable
 from SyntheXLib.rendering.display import log_image
 
@@ -49,12 +51,15 @@ class XrayImage:
         Height and width of a pixel on the detector in mm; None when it is not known.
     path
         Where it came from.
+    field
+        (H, W) bool, what the collimator leaves open, see `collimation`; None where all of the image is, or nobody has looked.
     """
 
     pixels: NDArray[np.float32]
     intensity: str
     pixel_spacing_mm: tuple[float, float] | None
     path: Path | None = None
+    field: NDArray[np.bool_] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -111,7 +116,7 @@ def read_frames(
 
 
 def read_values(path: Path | str) -> tuple[NDArray[np.generic], ImageFacts]:
-    """Grey values (K, H, W) of a file as it stores them (MONOCHROME1 inverted), and what it says of them.
+    """Grey values (K, H, W) of a file, those of DICOM as `dicom_images` has them, and what it says of them.
 
     Raises
     ------
@@ -126,12 +131,14 @@ def read_values(path: Path | str) -> tuple[NDArray[np.generic], ImageFacts]:
     try:
         reader.ReadImageInformation()
         facts = facts_of(reader, path)
-        image = reader.Execute()
+        frames = dicom_values(path) if is_dicom(path) else None
+        if frames is None:
+            image = reader.Execute()
+            values = sitk.GetArrayFromImage(image)
+            channels = values.shape[-1:] if image.GetNumberOfComponentsPerPixel() > 1 else ()
+            frames = values.reshape(facts.frames, *facts.shape, *channels)
     except RuntimeError as error:
         raise SyntheXError(unreadable(path, error)) from error
-    values = sitk.GetArrayFromImage(image)
-    channels = values.shape[-1:] if image.GetNumberOfComponentsPerPixel() > 1 else ()
-    frames = values.reshape(facts.frames, *facts.shape, *channels)
     return np.stack([_grey(frame, path) for frame in frames]), facts
 
 
@@ -204,7 +211,9 @@ def find_images(paths: Iterable[Path | str]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = sorted(p for p in path.iterdir() if p.is_file() and p.name.lower().endswith(IMAGE_SUFFIXES) and not p.name.startswith("."))
+        with os.scandir(path) as entries:  # knows files from folders without asking the disk again, which 50,000 files would make felt
+            names = sorted(e.name for e in entries if e.name.lower().endswith(IMAGE_SUFFIXES) and e.name[0] != "." and e.is_file())
+        inside = [path / name for name in names]
         if not inside:
             raise SyntheXError(f"Folder {path} holds no image file ({', '.join(IMAGE_SUFFIXES)}).")
         found += inside

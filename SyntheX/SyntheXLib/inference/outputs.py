@@ -1,6 +1,7 @@
 """The small files beside predictions: tables, descriptions, label pictures."""
 
 import csv
+import hashlib
 import json
 import platform
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,13 @@ from SyntheXLib.inference.predictor import Predictor
 from SyntheXLib.tasks.labels import bits_of_labels, exclusive_labels, structure_masks
 from SyntheXLib.tasks.task import Task
 
+#: A model file or bundle, or several for an ensemble.
+ModelPaths = Path | str | Sequence[Path | str]
+
 LANDMARK_COLUMNS = ("landmark", "column", "row", "confidence", "activated")
+#: More of a landmark of an image file: place on the detector from the centre of the first pixel, probability of being inside the frame, and
+#: how far several networks or views were apart; empty where it is not known.
+MEASURE_COLUMNS = ("x_mm", "y_mm", "presence", "spread_mm")
 
 
 def landmark_rows(prediction: Prediction, task: Task, threshold: float) -> list[list[Any]]:
@@ -28,6 +35,18 @@ def landmark_rows(prediction: Prediction, task: Task, threshold: float) -> list[
         [name, f"{x:.3f}", f"{y:.3f}", f"{c:.4f}", int(c > threshold)]
         for name, (x, y), c in zip(task.landmark_names, prediction.landmarks, prediction.confidence, strict=True)
     ]
+
+
+def measure_rows(prediction: Prediction, spacing_mm: tuple[float, float] | None) -> list[list[str]]:
+    """`MEASURE_COLUMNS` of each landmark; `spacing_mm` is height and width of a pixel. The spread takes the mean side of a pixel."""
+    rows = []
+    for n, (column, row) in enumerate(prediction.landmarks):
+        place = ["", ""] if spacing_mm is None else [f"{column * spacing_mm[1]:.3f}", f"{row * spacing_mm[0]:.3f}"]
+        presence = "" if prediction.presence is None else f"{prediction.presence[n]:.4f}"
+        spread = prediction.landmark_spread
+        apart = "" if spread is None or spacing_mm is None else f"{spread[n] * (spacing_mm[0] + spacing_mm[1]) / 2:.3f}"
+        rows.append([*place, presence, apart])
+    return rows
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -83,19 +102,41 @@ def read_masks(paths: Sequence[Path], task: Task) -> NDArray[np.unsignedinteger]
     return bits
 
 
-def describe(predictor: Predictor, kind: str, model_path: Path | str, threshold: float) -> dict[str, Any]:
+def describe(predictor: Predictor, kind: str, model_path: ModelPaths, threshold: float) -> dict[str, Any]:
     """The part of ``predictions.json`` that all predictions have."""
     model = predictor.description.to_dict()
     task = model.pop("task")
+    first, *others = model_paths(model_path)
     return {
         "format": FORMAT,
         "kind": kind,
-        "model": {"path": str(Path(model_path).resolve()), "sha256": sha256(model_path), **model},
+        "model": {"path": str(first.resolve()), "sha256": model_checksum(model_path), **model},
+        "ensemble": [{"path": str(path.resolve()), "sha256": model_checksum(path)} for path in others],
+        "views": list(predictor.views),
         "task": task,
         "threshold": threshold,
         "device": str(predictor.device),
         "versions": versions(),
     }
+
+
+def model_paths(model_path: ModelPaths) -> list[Path]:
+    """The model files of a prediction, one or those of an ensemble."""
+    return [Path(model_path)] if isinstance(model_path, Path | str) else [Path(path) for path in model_path]
+
+
+def model_checksum(model_path: ModelPaths) -> str:
+    """SHA-256 of a model file, or of the weights of a bundle; of an ensemble, that of its models' in their order.
+
+    Raises
+    ------
+    SyntheXError
+        When one is missing.
+    """
+    from SyntheXLib.networks.model_file import weights_file
+
+    each = [sha256(weights_file(path)) for path in model_paths(model_path)]
+    return each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """From a model file and a data set to a folder of predictions."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write, sha256
 from SyntheXLib.inference.images import XrayImage
-from SyntheXLib.inference.outputs import LANDMARK_COLUMNS, describe, landmark_rows, write_csv, write_json
+from SyntheXLib.inference.outputs import LANDMARK_COLUMNS, ModelPaths, describe, landmark_rows, model_checksum, write_csv, write_json
 from SyntheXLib.inference.predictions import (
     ARRAYS,
     CONFIDENCE_THRESHOLD,
@@ -19,7 +19,7 @@ from SyntheXLib.inference.predictions import (
     PredictionWriter,
     is_complete,
 )
-from SyntheXLib.inference.predictor import Predictor
+from SyntheXLib.inference.predictor import VIEWS, Predictor
 from SyntheXLib.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class DatasetPredictions:
 
 
 def predict_dataset(
-    model_path: Path | str,
+    model_path: ModelPaths,
     dataset_folder: Path | str,
     out_folder: Path | str,
     *,
@@ -47,6 +47,7 @@ def predict_dataset(
     threshold: float = CONFIDENCE_THRESHOLD,
     heatmaps: bool = False,
     force: bool = False,
+    views: Sequence[str] = VIEWS[:1],
     progress: Progress | None = None,
 ) -> DatasetPredictions:
     """Predict every image of a data set.
@@ -56,7 +57,7 @@ def predict_dataset(
     Parameters
     ----------
     model_path, dataset_folder, out_folder
-        Model file, data set, and where the predictions go.
+        Model file or bundle (or several for an ensemble), data set, and where the predictions go.
     batch
         Images at a time.
     device
@@ -67,6 +68,8 @@ def predict_dataset(
         Store the heatmaps (float16) and the structures' probabilities (uint8) too, several times the size of all else.
     force
         Predict again even if the folder is complete.
+    views
+        In which the networks look at each image, see `predictor.VIEWS`.
     progress
         Called with the number of images done and their total.
 
@@ -84,7 +87,8 @@ def predict_dataset(
     wanted = {
         "format": FORMAT,
         "kind": "dataset",
-        "model": {"sha256": _model_checksum(model_path)},
+        "model": {"sha256": model_checksum(model_path)},
+        "views": list(views),
         "dataset": identity,
         "count": len(dataset),
         "threshold": threshold,
@@ -92,7 +96,7 @@ def predict_dataset(
     }
     if not force and is_complete(out_folder, wanted):
         return DatasetPredictions(out_folder, len(dataset), reused=True)
-    predictor = Predictor.load(model_path, device)
+    predictor = Predictor.load(model_path, device, views)
     _check_fits(predictor.task, dataset)
     start = time.perf_counter()
     rows: list[list[Any]] = []
@@ -139,12 +143,6 @@ def _check_fits(task: Task, dataset: "XrayDataset") -> None:
 def _check_batch(batch: int) -> None:
     if batch < 1:
         raise SyntheXError(f"batch must be at least 1, found {batch}.")
-
-
-def _model_checksum(model_path: Path | str) -> str:
-    if not Path(model_path).is_file():
-        raise SyntheXError(f"Model file {model_path} does not exist.")
-    return sha256(model_path)
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.files import atomic_write
-from SyntheXLib.inference.image_facts import read_facts
+from SyntheXLib.files import atomic_write, disk_errors
+from SyntheXLib.inference.burnt_in import without_text
+from SyntheXLib.inference.collimation import find_collimation
+from SyntheXLib.inference.dicom_seg import write_seg
+from SyntheXLib.inference.domain import domain_warning
 from SyntheXLib.inference.images import AUTO, XrayImage, check_meaning, find_images, read_values, stem, xray_image
-from SyntheXLib.inference.outputs import LANDMARK_COLUMNS, describe, landmark_rows, read_masks, write_csv, write_json, write_masks
+from SyntheXLib.inference.outputs import (
+    LANDMARK_COLUMNS,
+    MEASURE_COLUMNS,
+    ModelPaths,
+    describe,
+    landmark_rows,
+    measure_rows,
+    read_masks,
+    write_csv,
+    write_json,
+    write_masks,
+)
 from SyntheXLib.inference.overlay import GAMMA, Layers, compose, write_picture
+from SyntheXLib.inference.placed_outputs import pixel_to_ras, write_nifti, write_points
 from SyntheXLib.inference.polarity import asked_frames, find_meaning
 from SyntheXLib.inference.predictions import CONFIDENCE_THRESHOLD, DESCRIPTION, LANDMARKS, Prediction, read_description
-from SyntheXLib.inference.predictor import Predictor
+from SyntheXLib.inference.predictor import VIEWS, Predictor
 from SyntheXLib.rendering.display import to_gray
 from SyntheXLib.tasks.labels import structure_masks
 from SyntheXLib.tasks.task import Task
 
 Progress = Callable[[int, int], None]
+#: Indexed or black and white pictures; label maps in mm; DICOM Segmentation.
+MASK_FORMATS = ("png", "nifti", "seg")
 _OVERLAY_SIDE = 1024
 
 
@@ -41,16 +61,19 @@ class ImagePredictions:
         Number of their frames.
     failed
         Files that were not, each with the reason in one sentence.
+    warnings
+        Files that are unlike those of the model's validation, each with what is, see `domain`; the first frame decides.
     """
 
     folder: Path
     images: list[Path]
     frames: int
     failed: list[tuple[Path, str]]
+    warnings: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
 
 
 def predict_images(
-    model_path: Path | str,
+    model_path: ModelPaths,
     image_paths: Sequence[Path | str],
     out_folder: Path | str,
     *,
@@ -61,16 +84,20 @@ def predict_images(
     threshold: float = CONFIDENCE_THRESHOLD,
     batch: int = 8,
     overlays: bool = True,
+    views: Sequence[str] = VIEWS[:1],
+    masks: Sequence[str] = MASK_FORMATS[:1],
+    collimation: str = AUTO,
     progress: Progress | None = None,
 ) -> ImagePredictions:
-    """Predict image files; each frame gets its masks and an overlay as PNG, and its rows in ``landmarks.csv``.
+    """Predict image files; each frame gets its masks, a point list, an overlay as PNG, and its rows in ``landmarks.csv``.
 
-    A file that cannot be read is left out and listed in the result and in ``predictions.json``; the others go on.
+    Text that was burnt into the pixels is painted over first, and what lies outside the collimator's field is not looked at. A file that
+    cannot be read is left out and listed in the result and in ``predictions.json``; the others go on.
 
     Parameters
     ----------
     model_path
-        Model file.
+        Model file or bundle, or several for an ensemble.
     image_paths
         Files, or folders whose image files are taken.
     out_folder
@@ -83,8 +110,15 @@ def predict_images(
         Frames at a time.
     overlays
         Write the overlays too.
+    views
+        In which the networks look at each image, see `predictor.VIEWS`.
+    masks
+        Of `MASK_FORMATS`, see `outputs.write_masks`, `placed_outputs.write_nifti` and `dicom_seg.write_seg`; ``png`` is needed to read the
+        predictions back.
+    collimation
+        ``auto``: the open field is looked for, see `collimation`; ``none``: the whole image is open.
     progress
-        Called with the number of frames done and their total.
+        Called with the number of frames done and their total, which grows when a file turns out to hold several.
 
     Raises
     ------
@@ -92,59 +126,90 @@ def predict_images(
         When the model cannot be read, a parameter is wrong, no image is given, or the folder cannot be written.
     """
     check_meaning(polarity, intensity)
-    if batch < 1:
-        raise SyntheXError(f"batch must be at least 1, found {batch}.")
+    _check(batch, masks, collimation)
     out_folder = Path(out_folder)
     paths = find_images(image_paths)
-    predictor = Predictor.load(model_path, device)
+    predictor = Predictor.load(model_path, device, views)
+    _make_writable(out_folder)
     (out_folder / DESCRIPTION).unlink(missing_ok=True)
-    counts = [_frame_count(path) for path in paths]
     rows: list[list[Any]] = []
     done: list[dict[str, Any]] = []
     failed: list[tuple[Path, str]] = []
-    for place, (path, name) in enumerate(zip(paths, _names(paths), strict=True)):
-        before = sum(counts[:place])
+    warnings: list[tuple[Path, str]] = []
+    before, total = 0, len(paths)
+    for path, name in zip(paths, _names(paths), strict=True):
+        count = 1
         try:
-            images, meaning = _read(predictor, path, polarity, intensity, pixel_spacing_mm)
+            images, meaning = _read(predictor, path, polarity, intensity, pixel_spacing_mm, collimation == AUTO)
+            count = len(images)
+            total += count - 1
+            matrix = pixel_to_ras(path, images[0].pixel_spacing_mm)
             written: list[list[str]] = []
             found: list[list[Any]] = []
+            spreads: list[Any] = []
+            kept: list[NDArray[np.unsignedinteger]] = []
+            told = None
             for number, prediction in enumerate(_predictions(predictor, images, batch)):
-                own = name if len(images) == 1 else f"{name}_{number:04d}"
-                files = write_masks(out_folder, own, prediction.mask, predictor.task)
+                own = name if count == 1 else f"{name}_{number:04d}"
+                files = write_masks(out_folder, own, prediction.mask, predictor.task) if "png" in masks else []
+                if "nifti" in masks:
+                    files += write_nifti(out_folder, own, prediction.mask, predictor.task, matrix)
+                if "seg" in masks:
+                    kept.append(prediction.mask)
+                if predictor.task.landmarks:
+                    files.append(out_folder / f"{own}.mrk.json")
+                    write_points(files[-1], prediction, predictor.task, matrix, threshold, number)
                 if overlays:
                     files.append(out_folder / f"{own}_overlay.png")
                     write_overlay(files[-1], images[number], prediction, predictor.task, threshold)
                 written.append([file.name for file in files])
-                found += [[path.name, number, *row] for row in landmark_rows(prediction, predictor.task, threshold)]
+                marks = zip(
+                    landmark_rows(prediction, predictor.task, threshold),
+                    measure_rows(prediction, images[number].pixel_spacing_mm),
+                    strict=True,
+                )
+                found += [[path.name, number, *row, *more] for row, more in marks]
+                spreads.append(_spread(prediction, predictor.task))
+                if number == 0:
+                    told = domain_warning(predictor, images[0], prediction)
                 if progress:
-                    progress(before + number + 1, sum(counts))
+                    progress(before + number + 1, total)
+            if kept:
+                write_seg(out_folder / f"{name}_seg.dcm", path, kept, predictor.task)
         except SyntheXError as error:
             failed.append((path, str(error)))
         else:
             rows += found
+            if told:
+                warnings.append((path, told))
             done.append(
                 {
                     "file": str(path.resolve()),
-                    "frames": len(images),
+                    "frames": count,
                     "shape": images[0].shape,
                     "pixel_spacing_mm": images[0].pixel_spacing_mm,
                     "polarity": meaning[0],
                     "intensity": meaning[1],
+                    "open_share": 1.0 if images[0].field is None else round(float(images[0].field.mean()), 4),
                     "network_shape": predictor.grid(images[0]).inner,
+                    "structure_spread": spreads if len(predictor.members) * len(predictor.views) > 1 else None,
+                    "warning": told,
                     "written": written,
                 }
             )
+        before += count
         if progress:
-            progress(before + counts[place], sum(counts))
-    write_csv(out_folder / LANDMARKS, ["image", "frame", *LANDMARK_COLUMNS], rows)
+            progress(before, total)
+    write_csv(out_folder / LANDMARKS, ["image", "frame", *LANDMARK_COLUMNS, *MEASURE_COLUMNS], rows)
     description = describe(predictor, "images", model_path, threshold) | {
         "polarity": polarity,
         "intensity": intensity,
+        "collimation": collimation,
         "images": done,
         "failed": [{"file": str(path.resolve()), "reason": reason} for path, reason in failed],
     }
     write_json(out_folder / DESCRIPTION, description)
-    return ImagePredictions(out_folder, [Path(one["file"]) for one in done], sum(one["frames"] for one in done), failed)
+    return ImagePredictions(out_folder, [Path(one["file"]) for one in done], sum(one["frames"] for one in done), failed, warnings)
 
 
 def write_overlay(path: Path, image: XrayImage, prediction: Prediction, task: Task, threshold: float) -> None:
@@ -182,19 +247,62 @@ def read_image_predictions(folder: Path | str) -> tuple[Task, list[Prediction]]:
     return task, predictions
 
 
+def _check(batch: int, masks: Sequence[str], collimation: str) -> None:
+    if batch < 1:
+        raise SyntheXError(f"batch must be at least 1, found {batch}.")
+    for name in masks:
+        if name not in MASK_FORMATS:
+            raise SyntheXError(f"Format of the masks must be one of {', '.join(MASK_FORMATS)}, found '{name}'.")
+    if collimation not in (AUTO, "none"):
+        raise SyntheXError(f"Collimation must be auto or none, found '{collimation}'.")
+
+
+def _make_writable(folder: Path) -> None:
+    """Make the folder, and find out now and not after the first image that nothing can be written there."""
+    with disk_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise SyntheXError(f"Output folder {folder} cannot be made, a file is in its place.") from None
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
 def _read(
-    predictor: Predictor, path: Path, polarity: str, intensity: str, spacing: tuple[float, float] | None
+    predictor: Predictor, path: Path, polarity: str, intensity: str, spacing: tuple[float, float] | None, find_field: bool
 ) -> tuple[list[XrayImage], tuple[str, str]]:
     """The frames of a file, and what their numbers were taken for."""
     values, facts = read_values(path)
     places = [f"Image {path}"] if len(values) == 1 else [f"Image {path}, frame {number}," for number in range(len(values))]
+    asked = asked_frames(len(values))
+    cleaned = [without_text(frame) for frame in values]
+    field = _field([cleaned[number] for number in asked], intensity == "linear" or facts.intensity == "linear") if find_field else None
 
     def image(number: int, polarity: str, intensity: str) -> XrayImage:
-        return xray_image(values[number], polarity, intensity, spacing or facts.pixel_spacing_mm, places[number], path)
+        made = xray_image(cleaned[number], polarity, intensity, spacing or facts.pixel_spacing_mm, places[number], path)
+        return dataclasses.replace(made, field=field)
 
-    asked = asked_frames(len(values))
     meaning = find_meaning(predictor, facts, polarity, intensity, lambda *meant: [image(number, *meant) for number in asked])
     return [image(number, *meaning) for number in range(len(values))], meaning
+
+
+def _field(frames: list[NDArray[np.generic]], linear: bool) -> NDArray[np.bool_] | None:
+    """(H, W), the open field of a run, whose collimator does not move while it lasts; None where all is open."""
+    mean: NDArray[np.float64] = np.mean(np.stack(frames).astype(np.float64), axis=0)
+    if not np.isfinite(mean).all():
+        return None  # such an image is refused in its turn
+    if linear and mean.min() >= 0:
+        mean = np.log(mean + 0.002 * max(float(mean.max()), 1e-12))
+    found = find_collimation(mean)
+    return None if found is None else found.field((mean.shape[0], mean.shape[1]))
+
+
+def _spread(prediction: Prediction, task: Task) -> dict[str, float | None]:
+    """How far the networks or views differ in each structure, see `Prediction.structure_spread`."""
+    if prediction.structure_spread is None:
+        return {}
+    values = zip(task.structure_names, prediction.structure_spread, strict=True)
+    return {name: round(float(value), 4) if np.isfinite(value) else None for name, value in values}
 
 
 def _predictions(predictor: Predictor, images: list[XrayImage], batch: int) -> Iterator[Prediction]:
@@ -203,20 +311,16 @@ def _predictions(predictor: Predictor, images: list[XrayImage], batch: int) -> I
         yield from predictor.predict(images[first : first + batch], batch=batch)
 
 
-def _frame_count(path: Path) -> int:
-    try:
-        return read_facts(path).frames
-    except SyntheXError:
-        return 1  # its turn comes, and then it is listed
-
-
 def _names(paths: Sequence[Path]) -> list[str]:
     """A different name for the files of each image: its own without suffix, with a number where it occurs again."""
+    taken: set[str] = set()
+    last: dict[str, int] = {}
     names: list[str] = []
     for path in paths:
-        name, count = stem(path), 1
-        while name in names:
-            count += 1
-            name = f"{stem(path)}_{count}"
+        own = name = stem(path)
+        while name in taken:
+            last[own] = last.get(own, 1) + 1
+            name = f"{own}_{last[own]}"
+        taken.add(name)
         names.append(name)
     return names

@@ -48,6 +48,12 @@ class Prediction:
         (L, h, w) float16 on the network's grid; None unless asked for.
     probability
         (C, H, W) uint8, probability of each structure in steps of 1/255; None unless asked for.
+    presence
+        (L,) probability that the landmark is inside the frame, 0..1; None where the network does not tell.
+    landmark_spread
+        (L,) pixels, root mean square distance of the places that several networks or views found from their mean; None of a single one.
+    structure_spread
+        (C,) one minus the mean Dice of their masks with the mask of the mean, NaN where all are empty; None of a single one.
     """
 
     mask: NDArray[np.unsignedinteger]
@@ -56,6 +62,9 @@ class Prediction:
     heat: NDArray[np.uint8]
     heatmaps: NDArray[np.float16] | None = None
     probability: NDArray[np.uint8] | None = None
+    presence: NDArray[np.float32] | None = None
+    landmark_spread: NDArray[np.float32] | None = None
+    structure_spread: NDArray[np.float32] | None = None
 
 
 class PredictionWriter:
@@ -91,6 +100,9 @@ class PredictionWriter:
             "heat": prediction.heat,
             "heatmap": prediction.heatmaps,
             "probability": prediction.probability,
+            "presence": prediction.presence,
+            "landmark_spread": prediction.landmark_spread,
+            "structure_spread": prediction.structure_spread,
             "index": np.array(index, dtype=np.int64),
         }
         for name, value in arrays.items():

@@ -1,16 +1,16 @@
-"""A trained network, ready for images of any size."""
+"""Trained networks, ready for images of any size."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.grid import NetworkGrid, network_grid
 from SyntheXLib.inference.images import XrayImage
 from SyntheXLib.inference.predictions import Prediction
+from SyntheXLib.inference.reading import Answer, read_answers
 from SyntheXLib.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -18,49 +18,76 @@ if TYPE_CHECKING:
 
     from SyntheXLib.networks.model_file import ModelDescription
 
-#: Probability from which a structure counts as present in a multilabel task (the paper's).
-MASK_THRESHOLD = 0.5
+#: Ways to look at an image: as it is; left and right exchanged, in the names too; upside down, turned by 180 degrees.
+VIEWS = ("plain", "flip", "turn")
 
 
 class Predictor:
-    """Turns images into masks and landmarks.
+    """Turns images into masks and landmarks, by one network or the mean of several.
 
     Parameters
     ----------
     network
         Module that maps (B, 1, H, W) normalised images to ``NetworkOutput``.
     description
-        What it was trained on.
+        What it was trained on. That of the first network decides the grid on which the answers are averaged.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``, see `networks.device.choose_device`.
+    others
+        Further networks of an ensemble with their descriptions.
+    views
+        Of `VIEWS`, in which every network looks at each image; the answers are turned back and averaged.
+
+    Raises
+    ------
+    SyntheXError
+        When the device is not there, a view is unknown, or the networks know other structures or landmarks.
     """
 
-    def __init__(self, network: "nn.Module", description: "ModelDescription", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        network: "nn.Module",
+        description: "ModelDescription",
+        device: str = "cpu",
+        others: Sequence[tuple["nn.Module", "ModelDescription"]] = (),
+        views: Sequence[str] = VIEWS[:1],
+    ) -> None:
         from SyntheXLib.networks.device import choose_device
 
         self.device = choose_device(device)
-        self.network = network.to(self.device).eval()
         self.description = description
         self.task = Task.from_dict(description.task, "model")
+        for view in views:
+            if view not in VIEWS:
+                raise SyntheXError(f"View of an image must be one of {', '.join(VIEWS)}, found '{view}'.")
+        self.views = tuple(views)
+        for _, other in others:
+            _check_same(self.task, Task.from_dict(other.task, "model"))
+        self.members = [(one.to(self.device).eval(), told) for one, told in ((network, description), *others)]
 
     @classmethod
-    def load(cls, model_path: Path | str, device: str = "auto") -> "Predictor":
-        """Read a model file.
+    def load(cls, model_path: Path | str | Sequence[Path | str], device: str = "auto", views: Sequence[str] = VIEWS[:1]) -> "Predictor":
+        """Read a model file or bundle, or several for an ensemble.
 
         Raises
         ------
         SyntheXError
-            When the file is missing or no model, or the device is not there.
+            When one is missing or no model, they do not fit together, or the device is not there.
         """
         from SyntheXLib.networks.model_file import load_model
 
-        return cls(*load_model(model_path), device)
+        paths = [model_path] if isinstance(model_path, Path | str) else list(model_path)
+        (network, description), *others = [load_model(path) for path in paths]
+        return cls(network, description, device, others, views)
+
+    @property
+    def network(self) -> "nn.Module":
+        """The first network."""
+        return self.members[0][0]
 
     def grid(self, image: XrayImage) -> NetworkGrid:
-        """How this image becomes the network's input; see `grid.network_grid` for the errors."""
-        rows, columns = self.description.image_size
-        where = f"Image {image.path}" if image.path else "Image"
-        return network_grid(image.shape, image.pixel_spacing_mm, (rows, columns), self.description.pixel_spacing_mm, where)
+        """How this image becomes the (first) network's input; see `grid.network_grid` for the errors."""
+        return _grid(image, self.description)
 
     def predict(self, images: Sequence[XrayImage], heatmaps: bool = False, batch: int = 8) -> list[Prediction]:
         """Predict images, those of equal size together.
@@ -94,84 +121,113 @@ class Predictor:
                 results.update(zip(chosen, self._predict_equal([images[n] for n in chosen], grid, heatmaps), strict=True))
         return [results[n] for n in range(len(images))]
 
-    def _predict_equal(self, images: list[XrayImage], grid: NetworkGrid, heatmaps: bool) -> list[Prediction]:
-        import torch
+    def inputs(self, images: Sequence[XrayImage], member: int = 0) -> "Tensor":
+        """Images of equal size and spacing as a network takes them: (B, 1, h, w), each of mean 0 and standard deviation 1.
 
-        from SyntheXLib.networks.normalization import forward_any_size, normalize
-
-        try:
-            with torch.inference_mode():
-                x = torch.stack([self._log_image(image, grid) for image in images])
-                output = forward_any_size(self.network, normalize(x.to(self.device)))
-                # What follows is light, and done on the CPU the same on every device (MPS cannot resample with averaging).
-                segmentation, maps = output.segmentation.float().cpu(), output.heatmaps.float().cpu()
-                if not (torch.isfinite(segmentation).all() and torch.isfinite(maps).all()):
-                    raise SyntheXError("The network gives values that are not finite, expected a model whose training did not diverge.")
-                masks = self._masks(segmentation, grid)
-                points, confidence = self._landmarks(maps)
-                heat = self._heat(maps, confidence, grid)
-        except torch.OutOfMemoryError as error:
-            raise SyntheXError(f"Device '{self.device}' has too little memory for a batch of {len(images)}, use a smaller one.") from error
-        points = grid.restore_points(points)
-        kept: Any = maps.to(torch.float16).numpy() if heatmaps else [None] * len(images)
-        chances: Any = self._probability(segmentation, grid) if heatmaps else [None] * len(images)
-        return [Prediction(masks[n], points[n], confidence[n], heat[n], kept[n], chances[n]) for n in range(len(images))]
-
-    def _log_image(self, image: XrayImage, grid: NetworkGrid) -> "Tensor":
-        """(1, *inner) log image; a linear one is resampled before the logarithm, as detector pixels are binned."""
-        import torch
-
-        from SyntheXLib.networks.normalization import log_image
-
-        x = grid.resample(torch.from_numpy(np.ascontiguousarray(image.pixels))[None, None])[0]
-        return x if image.intensity == "log" else log_image(x)
-
-    def _masks(self, logits: "Tensor", grid: NetworkGrid) -> NDArray[np.unsignedinteger]:
-        """(B, C, *inner) logits -> (B, *shape) bit field."""
-        import torch
-
-        kind = np.uint16 if len(self.task.structures) <= 16 else np.uint32
-        if self.task.segmentation == "exclusive":
-            # Probabilities, not logits, are interpolated: they are bounded, so no pixel outweighs its neighbours.
-            scores = logits if grid.inner == grid.shape else grid.restore(torch.softmax(logits, dim=1))
-            labels = scores.argmax(dim=1).numpy()
-            bits = np.concatenate(([0], 1 << np.arange(len(self.task.structures), dtype=np.int64))).astype(kind)
-            return bits[labels]
-        present = (grid.restore(torch.sigmoid(logits)) > MASK_THRESHOLD).numpy()
-        weights = (1 << np.arange(len(self.task.structures), dtype=np.int64)).astype(kind)
-        return np.bitwise_or.reduce(present * weights[:, None, None], axis=1).astype(kind)
-
-    def _probability(self, logits: "Tensor", grid: NetworkGrid) -> NDArray[np.uint8]:
-        """(B, C, *inner) logits -> (B, structures, *shape), 255 = 1; the background of an exclusive task is left out."""
-        import torch
-
-        chances = torch.softmax(logits, dim=1)[:, 1:] if self.task.segmentation == "exclusive" else torch.sigmoid(logits)
-        steps: NDArray[np.uint8] = (grid.restore(chances).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-        return steps
-
-    def _landmarks(self, maps: "Tensor") -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(B, L, h, w) heatmaps -> (B, L, 2) column and row, (B, L) confidence."""
-        from SyntheXLib.networks.heatmaps import peak_confidence, read_peaks
-        from SyntheXLib.networks.model_file import readout_of
-
-        sigma = self.description.heatmap_sigma_px
-        points = read_peaks(maps, sigma, readout_of(self.description))
-        confidence = peak_confidence(maps, points, sigma)
-        return points.numpy(), confidence.numpy()
-
-    def _heat(self, maps: "Tensor", confidence: NDArray[np.float32], grid: NetworkGrid) -> NDArray[np.uint8]:
-        """(B, L, h, w) heatmaps -> (B, *shape), the highest of them, 255 = 1, each scaled so that its peak is as high as its confidence.
-
-        The scale of a heatmap says nothing: the ncc loss leaves it and the background's level open. Squared, so that peaks stand out from
-        the broad shoulders of an unsure map.
+        Of an image with a field, the field alone counts; outside it becomes 0, the mean.
         """
         import torch
 
-        if not maps.shape[1]:
-            return np.zeros((maps.shape[0], *grid.shape), np.uint8)
-        background = maps.flatten(-2).median(-1).values[..., None, None]
-        height = (maps.amax((-2, -1), keepdim=True) - background).clamp_min(1e-12)
-        scaled = ((maps - background) / height).clamp(0, 1).square() * torch.from_numpy(confidence).clamp(0, 1)[..., None, None]
-        highest = grid.restore(scaled.amax(dim=1, keepdim=True))[:, 0]
-        heat: NDArray[np.uint8] = (highest.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-        return heat
+        grid = _grid(images[0], self.members[member][1])
+        return torch.stack([_input(image, grid) for image in images])
+
+    def _predict_equal(self, images: list[XrayImage], grid: NetworkGrid, heatmaps: bool) -> list[Prediction]:
+        import torch
+
+        try:
+            with torch.inference_mode():
+                answers = [answer for n in range(len(self.members)) for answer in self._answers(images, n, grid)]
+        except torch.OutOfMemoryError as error:
+            raise SyntheXError(f"Device '{self.device}' has too little memory for a batch of {len(images)}, use a smaller one.") from error
+        field = None
+        if any(image.field is not None for image in images):
+            field = np.stack([np.ones(grid.shape, bool) if image.field is None else image.field for image in images])
+        from SyntheXLib.networks.model_file import readout_of
+
+        return read_answers(answers, self.task, self.description.heatmap_sigma_px, grid, field, heatmaps, readout_of(self.description))
+
+    def _answers(self, images: list[XrayImage], member: int, grid: NetworkGrid) -> list[Answer]:
+        """One for each view, on the grid of the first network."""
+        import torch
+
+        from SyntheXLib.networks.normalization import forward_any_size
+
+        network = self.members[member][0]
+        x = self.inputs(images, member).to(self.device)
+        answers = []
+        for view in self.views:
+            output: Any = forward_any_size(network, _seen(x, view))
+            # What follows is light, and done on the CPU the same on every device (MPS cannot resample with averaging).
+            logits, maps = output.segmentation.float().cpu(), output.heatmaps.float().cpu()
+            if not (torch.isfinite(logits).all() and torch.isfinite(maps).all()):
+                raise SyntheXError("The network gives values that are not finite, expected a model whose training did not diverge.")
+            probabilities = torch.softmax(logits, dim=1) if self.task.segmentation == "exclusive" else torch.sigmoid(logits)
+            presence = getattr(output, "presence", None)  # only some networks tell
+            told = None if presence is None or not presence.numel() else torch.sigmoid(presence.float().cpu())
+            answer = _turned_back(Answer(probabilities, maps, told), view, self.task)
+            answers.append(Answer(_on_grid(answer.probabilities, grid), _on_grid(answer.heatmaps, grid), answer.presence))
+        return answers
+
+
+def _grid(image: XrayImage, description: "ModelDescription") -> NetworkGrid:
+    rows, columns = description.image_size
+    where = f"Image {image.path}" if image.path else "Image"
+    return network_grid(image.shape, image.pixel_spacing_mm, (rows, columns), description.pixel_spacing_mm, where)
+
+
+def _input(image: XrayImage, grid: NetworkGrid) -> "Tensor":
+    """(1, *inner) normalised log image; a linear one is resampled before the logarithm, as detector pixels are binned."""
+    import torch
+
+    from SyntheXLib.networks.normalization import log_image, normalize
+
+    pixels = np.ascontiguousarray(image.pixels)
+    if image.field is not None and image.field.any():
+        # What lies outside must not bleed into the field when pixels are averaged.
+        pixels = np.where(image.field, pixels, np.median(pixels[image.field])).astype(np.float32)
+    x = grid.resample(torch.from_numpy(pixels)[None, None])
+    if image.intensity != "log":
+        x = log_image(x)
+    if image.field is None or not image.field.any():
+        return normalize(x)[0]
+    inside = grid.resample(torch.from_numpy(image.field)[None, None].float()) > 0.5
+    deviation, mean = torch.std_mean(x[inside], unbiased=False)
+    return ((x - mean) / deviation.clamp_min(1e-6)).where(inside, 0.0)[0]
+
+
+def _seen(x: "Tensor", view: str) -> "Tensor":
+    return x.flip(-1) if view == "flip" else x.flip(-2, -1) if view == "turn" else x
+
+
+def _turned_back(answer: Answer, view: str, task: Task) -> Answer:
+    """An answer about a view as one about the image; what was called left in its mirror image is right."""
+    if view == "plain":
+        return answer
+    probabilities, maps = (_seen(one, view) for one in answer[:2])
+    if view == "turn":
+        return Answer(probabilities, maps, answer.presence)
+    from SyntheXLib.randomization.warps import mirrored_places
+
+    structures, landmarks = mirrored_places(task.structure_names), mirrored_places(task.landmark_names)
+    channels = [0, *(place + 1 for place in structures)] if task.segmentation == "exclusive" else structures
+    presence = None if answer.presence is None else answer.presence[:, landmarks]
+    return Answer(probabilities[:, channels], maps[:, landmarks], presence)
+
+
+def _on_grid(maps: "Tensor", grid: NetworkGrid) -> "Tensor":
+    """Maps of a network that was trained at another spacing than the first."""
+    if tuple(maps.shape[-2:]) == grid.inner:
+        return maps
+    if not maps.shape[1]:
+        return maps.new_zeros(len(maps), 0, *grid.inner)
+    return NetworkGrid(grid.inner, (maps.shape[-2], maps.shape[-1])).restore(maps)
+
+
+def _check_same(task: Task, other: Task) -> None:
+    names = [(one.structure_names, one.landmark_names, one.segmentation) for one in (task, other)]
+    if names[0] != names[1]:
+        raise SyntheXError(
+            f"The models of an ensemble must know the same structures and landmarks in the same order, found tasks '{task.name}' "
+            f"({len(task.structures)} structures, {len(task.landmarks)} landmarks) and '{other.name}' "
+            f"({len(other.structures)}, {len(other.landmarks)})."
+        )

@@ -20,6 +20,7 @@ from SyntheXLib.tasks.task import Task, nearest
 _FORMAT = "synthex-model"
 _VERSION = 1
 _TRANSUNET_OPTIONS = ("compatibility", "landmark_head", "presence")
+BUNDLE_KEY = "synthex"  # of a MONAI bundle's metadata: the description
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def save_model(path: Path | str, network: torch.nn.Module, description: ModelDes
 
 
 def load_model(path: Path | str, device: str | torch.device = "cpu") -> tuple[TransUNet | MonaiNetwork, ModelDescription]:
-    """Read a model file without running any code that it may hold.
+    """Read a model file, or the folder of a MONAI bundle that `synthex bundle` wrote, without running any code that it may hold.
 
     Returns
     -------
@@ -163,7 +164,57 @@ def read_model_description(path: Path | str) -> ModelDescription:
     return _read(Path(path))[1]
 
 
+def weights_file(path: Path | str) -> Path:
+    """The file that holds the weights: a model file itself, of a MONAI bundle's folder the one in ``models``.
+
+    Raises
+    ------
+    SyntheXError
+        When there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        known = [path / "models" / name for name in ("model.safetensors", "model.pt")]
+        found = next((file for file in known if file.is_file()), None)
+        if found is None:
+            raise SyntheXError(f"MONAI bundle {path}: expected models/model.safetensors or models/model.pt, found neither.")
+        return found
+    if not path.is_file():
+        raise SyntheXError(f"Model file {path} does not exist.")
+    return path
+
+
+def _read_bundle(folder: Path) -> tuple[dict[str, Any], ModelDescription]:
+    """A bundle that `synthex bundle` wrote: description in its metadata, weights as plain tensors beside it."""
+    metadata = folder / "configs" / "metadata.json"
+    try:
+        told = json.loads(metadata.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = type(error).__name__
+        raise SyntheXError(f"Folder {folder} is not a MONAI bundle: configs/metadata.json cannot be read ({reason}).") from error
+    if not isinstance(told, dict) or not isinstance(told.get(BUNDLE_KEY), dict):
+        raise SyntheXError(f"MONAI bundle {folder} is not one of SyntheX: configs/metadata.json has no table '{BUNDLE_KEY}'.")
+    description = ModelDescription.from_dict(told[BUNDLE_KEY], str(metadata))
+    file = weights_file(folder)
+    if file.suffix == ".safetensors":
+        try:
+            from safetensors.torch import load_file
+        except ModuleNotFoundError:
+            raise SyntheXError(f"{file} needs the package safetensors, which is not installed: pip install safetensors.") from None
+        try:
+            weights = load_file(file)
+        except Exception as error:  # the package has its own kind, of a compiled module
+            raise SyntheXError(f"{file} is not a safetensors file ({error}).") from error
+    else:
+        weights = load_safely(file, "file of weights")
+    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise SyntheXError(f"{file} must hold the weights of a network (a state_dict), found {type(weights).__name__}.")
+    return {"weights": weights}, description
+
+
 def _read(path: Path) -> tuple[dict[str, Any], ModelDescription]:
+    if path.is_dir():
+        return _read_bundle(path)
     content = load_safely(path, "model file")
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise SyntheXError(f"{path} is not a SyntheX model file: expected the format '{_FORMAT}' (as `synthex train` writes model.pt).")

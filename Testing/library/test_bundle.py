@@ -1,0 +1,154 @@
+"""Models as MONAI bundles: written, checked, read, run by MONAI."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy_network import toy_view, write_image
+
+from SyntheXLib.cli import main
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.inference.bundle import check_metadata, write_bundle
+from SyntheXLib.inference.predictor import Predictor
+from SyntheXLib.networks.model_file import ModelDescription, build_network, load_model, read_model_description, save_model
+from SyntheXLib.tasks.task import load_task
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "model.pt"
+    training = {"datasets": [{"folder": "data", "checksum": "abc"}]}
+    description = ModelDescription("small", (40, 48), 2.0, load_task("hip").to_dict(), 2.0, training=training)
+    save_model(path, build_network(description), description)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(model: Path) -> Path:
+    return write_bundle(model, model.parent / "bundle")
+
+
+def test_a_bundle_is_the_model_again(model: Path, bundle: Path):
+    (network, description), (again, same) = load_model(model), load_model(bundle)
+    assert same == description == read_model_description(bundle)
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], tensor, rtol=0, atol=0)
+    script = torch.jit.load(str(bundle / "models" / "model.ts"))
+    x = torch.randn(1, 1, 48, 48)
+    with torch.inference_mode():
+        output, joined = network(x), script(x)
+    torch.testing.assert_close(joined[:, :7], torch.softmax(output.segmentation, 1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(joined[:, 7:], output.heatmaps, rtol=1e-4, atol=1e-4)
+
+
+def test_the_metadata_tells_what_a_user_needs(bundle: Path):
+    told = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    channels = told["network_data_format"]["outputs"]["pred"]["channel_def"]
+    assert (channels["0"], channels["1"], channels["7"]) == ("background", "left_hemipelvis", "heatmap FH-l") and len(channels) == 21
+    assert told["landmarks"][0] == "FH-l" and told["heatmap_sigma_px"] == 2.0 and told["pixel_spacing_mm"] == 2.0
+    assert told["datasets"][0]["checksum"] == "abc" and "bone bright" in told["orientation"] and "deviation 1" in told["normalization"]
+    check_metadata(bundle / "configs" / "metadata.json")
+
+
+@pytest.mark.parametrize("missing", ["version", "monai_version", "network_data_format"])
+def test_missing_metadata_is_named(bundle: Path, tmp_path: Path, missing: str):
+    told = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    del told[missing]
+    (tmp_path / "metadata.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(SyntheXError, match=missing):
+        check_metadata(tmp_path / "metadata.json")
+
+
+def test_monai_runs_the_bundle_and_finds_what_we_find(bundle: Path, tmp_path: Path):
+    pytest.importorskip("ignite")
+    from monai.bundle import ConfigWorkflow
+
+    images = tmp_path / "images"
+    images.mkdir()
+    log = (255 * -np.log(toy_view(0, 44)[0]) / 3).round().astype(np.uint8)
+    write_image(images / "a.png", log)
+    workflow = ConfigWorkflow(
+        config_file=str(bundle / "configs" / "inference.json"),
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        workflow_type="inference",
+        logging_file=False,
+        bundle_root=str(bundle),
+        dataset_dir=str(images),
+        output_dir=str(tmp_path / "monai"),
+        device="$torch.device('cpu')",
+    )
+    workflow.initialize()
+    assert not workflow.check_properties()
+    workflow.run()
+    assert main(["infer", str(bundle), str(images / "a.png"), "--out", str(tmp_path / "ours"), "--device", "cpu",
+                 "--polarity", "bone-bright", "--collimation", "none"]) == 0  # fmt: skip
+    from PIL import Image
+
+    pictures = [np.asarray(Image.open(tmp_path / name / "a_labels.png")) for name in ("monai", "ours")]
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    tables = []
+    for path in (tmp_path / "monai" / "a_landmarks.csv", tmp_path / "ours" / "landmarks.csv"):
+        with path.open(encoding="utf-8") as file:
+            tables.append([(row["landmark"], float(row["column"]), float(row["row"])) for row in csv.DictReader(file)])
+    for ours, theirs in zip(*tables, strict=True):
+        assert ours[0] == theirs[0] and ours[1:] == pytest.approx(theirs[1:], abs=0.02)
+
+
+def test_a_bundle_that_is_none_or_damaged_is_told(bundle: Path, tmp_path: Path):
+    import shutil
+
+    with pytest.raises(SyntheXError, match=r"metadata\.json cannot be read"):
+        load_model(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    weights = torch.load(copy / "models" / "model.pt", weights_only=True)
+    del weights["segmentation_head.0.weight"]
+    torch.save(weights, copy / "models" / "model.pt")
+    with pytest.raises(SyntheXError, match=r"'segmentation_head\.0\.weight' is missing"):
+        load_model(copy)
+    torch.save({"a": Path("code")}, copy / "models" / "model.pt")  # a pickle of more than tensors
+    with pytest.raises(SyntheXError, match="cannot be loaded as plain tensors"):
+        load_model(copy)
+    (copy / "models" / "model.pt").unlink()
+    with pytest.raises(SyntheXError, match="found neither"):
+        load_model(copy)
+
+
+def test_an_existing_folder_is_left_alone(model: Path, bundle: Path, tmp_path: Path):
+    with pytest.raises(SyntheXError, match="is there already"):
+        write_bundle(model, bundle)
+    with pytest.raises(SyntheXError, match="Cannot find"):
+        write_bundle(tmp_path / "none.pt", tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_onnx_gives_what_the_network_gives(model: Path, tmp_path: Path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    folder = write_bundle(model, tmp_path / "bundle", onnx=True)  # compares
+    assert (folder / "models" / "model.onnx").stat().st_size > 1e6
+
+
+def test_the_command_takes_ensembles_before_two_dashes_and_by_option(model: Path, bundle: Path, tmp_path: Path):
+    log = (255 * -np.log(toy_view(0, 44)[0]) / 3).round().astype(np.uint8)
+    image = str(write_image(tmp_path / "a.png", log))
+    for number, arguments in enumerate(
+        (
+            ["--flip", "--device", "cpu", "--out", "OUT", str(model), str(bundle), "--", image],
+            [str(model), image, "--model", str(bundle), "--flip", "--device", "cpu", "--out", "OUT"],
+        )
+    ):
+        out = tmp_path / str(number)
+        assert main(["infer", *(str(out) if one == "OUT" else one for one in arguments)]) == 0
+        told = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
+        assert Path(told["model"]["path"]) == model and [Path(one["path"]) for one in told["ensemble"]] == [bundle]
+        assert told["views"] == ["plain", "flip"] and set(told["images"][0]["structure_spread"][0]) == set(
+            Predictor.load(model).task.structure_names
+        )
+        assert (out / "a.mrk.json").is_file()
+    with pytest.raises(SystemExit):
+        main(["infer", str(model), "--out", str(tmp_path / "x")])
