@@ -1,33 +1,126 @@
-"""Masks and landmarks of the scene held against a reference."""
+"""Masks and landmarks of the scene held against a reference: numbers, table and activation curve."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import slicer
 import vtk
 
-from SyntheXHomeLib.nodes import ijkToWorld, pointsInWorld
-from SyntheXInferLib.result_nodes import FoundNodes, confidenceOf
+from SyntheXHomeLib.nodes import pointsInWorld
+from SyntheXHomeLib.subject_hierarchy import remove_nodes
+from SyntheXInferLib.result_nodes import FoundNodes, confidenceOf, eachFrame, pixelsOf, segmentIds, segmentMasks
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation import metrics
-from SyntheXLib.scene.case_files import plain_name
+from SyntheXLib.evaluation.curve import ActivationCurve, activation_curve
+
+# Columns of the table after the name, and of the table under the curve.
+COLUMNS = ("dice", "error_detector_mm", "confidence", "activated", "frames")
+_CURVE_COLUMNS = ("activated_percent", "mean_error_mm", "threshold")
+_CURVE_COLOR = (0.12, 0.47, 0.71)
 
 
-def evaluationTable(volumeNode: Any, found: FoundNodes, reference: FoundNodes, threshold: float) -> Any:
+@dataclass(frozen=True)
+class Comparison:
+    """N frames held against a reference.
+
+    Attributes
+    ----------
+    structures, counts
+        Names of the C structures that both sides have, and pixel counts (N, C).
+    landmarks, errors, confidence
+        Names of the L landmarks that both sides have; (N, L) errors in mm on the detector, NaN where there is nothing to compare with, and
+        (N, L) confidence.
+    millimetres
+        Whether the pixel spacing is known; without it the errors are in pixels.
+    """
+
+    structures: tuple[str, ...]
+    counts: metrics.Overlap
+    landmarks: tuple[str, ...]
+    errors: np.ndarray
+    confidence: np.ndarray
+    millimetres: bool = True
+
+    def rows(self, threshold: float) -> list[tuple[Any, ...]]:
+        """A row for each structure and landmark: name and `COLUMNS`, see `evaluationTable`."""
+        nan, rows = float("nan"), []
+        for name, dice in zip(self.structures, metrics.summarize_dice(self.counts)[0], strict=True):
+            rows.append((name, nan if dice.mean is None else dice.mean, nan, nan, nan, dice.images))
+        for place, name in enumerate(self.landmarks):
+            error = metrics.summarize_errors(self.errors[:, place], self.confidence[:, place], threshold)
+            median = nan if error.median is None else error.median
+            rows.append((name, nan, median, float(self.confidence[:, place].mean()), error.activated, error.visible))
+        return rows
+
+    def curve(self) -> ActivationCurve:
+        """Error against activated landmarks, of all frames together."""
+        return activation_curve(self.errors, self.confidence)
+
+
+def compare(imageNode: Any, found: FoundNodes, reference: FoundNodes, spacing: tuple[float, float] | None = None) -> Comparison:
+    """Hold what was found against a reference.
+
+    Parameters
+    ----------
+    imageNode
+        The image, (K, H, W), or a sequence of images.
+    found
+        What `SyntheXInferLogic` gave for it.
+    reference
+        The truth on the same image: a segmentation or None, and markups for each frame or none; of a sequence, sequences with its index
+        values. Structures and landmarks are matched by name; those that one side lacks are left out.
+    spacing
+        Height and width of a pixel in mm on the detector; None when they are not known: errors are then in pixels.
+
+    Raises
+    ------
+    SyntheXError
+        When nothing can be compared or the numbers of frames differ.
+    """
+    pairs = [
+        (volume, mine, theirs)
+        for (volume, mine), (_, theirs) in zip(eachFrame(imageNode, found), eachFrame(imageNode, reference), strict=True)
+    ]
+    structures = _common(
+        [segmentIds(mine.segmentation) for _, mine, _ in pairs if mine.segmentation is not None],
+        [segmentIds(theirs.segmentation) for _, _, theirs in pairs if theirs.segmentation is not None],
+    )
+    counts = [
+        metrics.overlap(_masks(mine.segmentation, structures, volume), _masks(theirs.segmentation, structures, volume))
+        for volume, mine, theirs in pairs
+        if structures and theirs.segmentation is not None and mine.segmentation is not None
+    ]
+    landmarks = tuple(_commonPoints(pairs))
+    errors, confidence = [np.zeros((0, len(landmarks)))], [np.zeros((0, len(landmarks)))]
+    for volume, mine, theirs in pairs if landmarks else ():
+        if not theirs.landmarks:
+            continue
+        if len(mine.landmarks) != len(theirs.landmarks):
+            raise SyntheXError(f"Expected reference landmarks for {len(mine.landmarks)} frames, found {len(theirs.landmarks)}.")
+        errors.append(_errors(volume, mine.landmarks, theirs.landmarks, landmarks, spacing))
+        confidence.append(np.array([[_confidence(node, name) for name in landmarks] for node in mine.landmarks]))
+    if not structures and not landmarks:
+        raise SyntheXError("Nothing to evaluate: expected reference segments or points with the names of those that were found.")
+    parts = [np.concatenate([getattr(one, name) for one in counts]) for name in ("intersection", "predicted", "truth")] if counts else []
+    overlap = metrics.Overlap(*(parts or [np.zeros((0, len(structures)), np.int64)] * 3))
+    return Comparison(
+        tuple(structures.values()), overlap, landmarks, np.concatenate(errors), np.concatenate(confidence), spacing is not None
+    )
+
+
+def evaluationTable(name: str, comparison: Comparison, threshold: float) -> Any:
     """Dice of the structures and errors of the landmarks.
 
     Parameters
     ----------
-    volumeNode
-        The image, (K, H, W).
-    found
-        What `SyntheXInferLogic.predict` gave for it.
-    reference
-        The truth on the same image: a segmentation or None, and markups for each frame or none. Structures and landmarks are matched by
-        name; those that one side lacks are left out.
+    name
+        Of the node.
+    comparison
+        See `compare`.
     threshold
         Confidence above which a landmark counts as activated.
 
@@ -35,87 +128,98 @@ def evaluationTable(volumeNode: Any, found: FoundNodes, reference: FoundNodes, t
     -------
     vtkMRMLTableNode
         A row for each structure and landmark: ``name``; ``dice``, the mean over the frames that count; ``error_detector_mm``, the median
-        over them, millimetres on the detector where the image has its pixel spacing; ``confidence``, the mean; ``activated``, frames in
-        which the confidence is above the threshold; ``frames`` that count. NaN where a column does not apply.
+        over them, millimetres on the detector where the pixel spacing is known, else pixels; ``confidence``, the mean; ``activated``,
+        frames in which the confidence is above the threshold; ``frames`` that count. NaN where a column does not apply.
+    """
+    rows = comparison.rows(threshold)
+    return _tableNode(name, {title: [row[place] for row in rows] for place, title in enumerate(("name", *COLUMNS))})
+
+
+def addCurve(name: str, comparison: Comparison) -> Any:
+    """The activation curve (`evaluation.curve`) as a new vtkMRMLPlotChartNode, with a series and a table.
 
     Raises
     ------
     SyntheXError
-        When nothing can be compared or the numbers of frames differ.
+        When no landmark could be compared.
     """
-    rows: list[tuple[str, float, float, float, float, float]] = []
-    nan = float("nan")
-    if found.segmentation is not None and reference.segmentation is not None:
-        theirs = _segments(reference.segmentation)
-        names = {key: name for key, (name, _) in _segments(found.segmentation).items() if key in theirs}
-        if names:
-            counts = metrics.overlap(_masks(found.segmentation, names, volumeNode), _masks(reference.segmentation, names, volumeNode))
-            for name, summary in zip(names.values(), metrics.summarize_dice(counts)[0], strict=True):
-                rows.append((name, nan if summary.mean is None else summary.mean, nan, nan, nan, summary.images))
-    if found.landmarks and reference.landmarks:
-        if len(found.landmarks) != len(reference.landmarks):
-            raise SyntheXError(f"Expected reference landmarks for {len(found.landmarks)} frames, found {len(reference.landmarks)}.")
-        rows += _landmarkRows(volumeNode, found.landmarks, reference.landmarks, threshold)
-    if not rows:
-        raise SyntheXError("Nothing to evaluate: expected reference segments or points with the names of those that were found.")
-    return _tableNode(f"{volumeNode.GetName()} evaluation", rows)
+    curve, scene = comparison.curve(), slicer.mrmlScene
+    if not curve.share.size:
+        raise SyntheXError("There is no activation curve: no landmark could be compared with a reference.")
+    table = _tableNode(f"{name} table", dict(zip(_CURVE_COLUMNS, (100 * curve.share, curve.error_mm, curve.confidence), strict=True)))
+    series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetXColumnName(_CURVE_COLUMNS[0])
+    series.SetYColumnName(_CURVE_COLUMNS[1])
+    series.SetPlotType(series.PlotTypeScatter)  # of numbers against numbers, joined by lines
+    series.SetLineStyle(series.LineStyleSolid)
+    series.SetMarkerStyle(series.MarkerStyleCircle)
+    series.SetColor(*_CURVE_COLOR)
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", name)
+    chart.SetTitle(name)
+    chart.SetXAxisTitle("activated landmarks, %")
+    chart.SetYAxisTitle("mean error on the detector, mm" if comparison.millimetres else "mean error, pixels")
+    chart.SetLegendVisibility(False)
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    return chart
 
 
-def _landmarkRows(volumeNode: Any, found: Sequence[Any], reference: Sequence[Any], threshold: float) -> list[Any]:
-    names = [found[0].GetNthControlPointLabel(index) for index in range(found[0].GetNumberOfControlPoints())]
-    known = {name for node in reference for name in pointsInWorld(node)}
-    names = [name for name in names if name in known]
-    if not names:
-        return []
-    predicted, truth = (np.stack([_pixels(volumeNode, node, names) for node in nodes]) for nodes in (found, reference))
-    confidence = np.array([[confidenceOf(node, node.GetControlPointIndexByLabel(name)) for name in names] for node in found])
-    columns, rows, _ = volumeNode.GetImageData().GetDimensions()
+def removeCurve(chartNode: Any) -> None:
+    """Remove a chart that `addCurve` made, with its series and table."""
+    series = [chartNode.GetNthPlotSeriesNode(place) for place in range(chartNode.GetNumberOfPlotSeriesNodes())]
+    remove_nodes([*(one.GetTableNode() for one in series), *series, chartNode])
+
+
+def _common(mine: Sequence[dict[str, tuple[str, str]]], theirs: Sequence[dict[str, tuple[str, str]]]) -> dict[str, str]:
+    """Plain name to name of the segments that occur on both sides."""
+    known = {key for segments in theirs for key in segments}
+    return {key: name for segments in mine for key, (name, _) in segments.items() if key in known}
+
+
+def _commonPoints(pairs: Sequence[tuple[Any, FoundNodes, FoundNodes]]) -> list[str]:
+    known = {name for _, _, theirs in pairs for node in theirs.landmarks for name in pointsInWorld(node)}
+    labels = [
+        node.GetNthControlPointLabel(index)
+        for _, mine, _ in pairs
+        for node in mine.landmarks[:1]
+        for index in range(node.GetNumberOfControlPoints())
+    ]
+    return [name for name in dict.fromkeys(labels) if name in known]
+
+
+def _errors(
+    volume: Any, found: Sequence[Any], reference: Sequence[Any], names: Sequence[str], spacing: tuple[float, float] | None
+) -> np.ndarray:
+    """(K, L) distances in mm."""
+    predicted, truth = (np.stack([pixelsOf(volume, node, names) for node in nodes]) for nodes in (found, reference))
+    columns, rows, _ = volume.GetImageData().GetDimensions()
     with np.errstate(invalid="ignore"):
         visible = np.all((truth >= -0.5) & (truth <= np.array([columns, rows]) - 0.5), axis=-1)
     # Along each axis its own spacing, then both in mm.
-    spacing = np.array(volumeNode.GetSpacing()[:2])
-    errors = metrics.landmark_errors(predicted * spacing, truth * spacing, visible)
-    result = []
-    for place, name in enumerate(names):
-        summary = metrics.summarize_errors(errors[:, place], confidence[:, place], threshold)
-        median = float("nan") if summary.median is None else summary.median
-        result.append((name, float("nan"), median, float(confidence[:, place].mean()), summary.activated, summary.visible))
-    return result
+    millimetres = np.array(spacing[::-1] if spacing else (1.0, 1.0))
+    return metrics.landmark_errors(predicted * millimetres, truth * millimetres, visible)
 
 
-def _segments(segmentationNode: Any) -> dict[str, tuple[str, str]]:
-    """Plain name to (name, ID) of the segments."""
-    segmentation = segmentationNode.GetSegmentation()
-    ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
-    return {plain_name(name): (name, key) for key in ids if (name := segmentation.GetSegment(key).GetName())}
+def _confidence(node: Any, name: str) -> float:
+    return confidenceOf(node, node.GetControlPointIndexByLabel(name))
 
 
 def _masks(segmentationNode: Any, keys: Any, volumeNode: Any) -> np.ndarray:
-    """(K, C, H, W) masks of the named segments on the grid of the image."""
-    segments = _segments(segmentationNode)
-    masks = [slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segments[key][1], volumeNode) > 0 for key in keys]
-    return np.stack(masks, axis=1)
+    """(K, C, H, W) masks of the named segments on the grid of the image; empty where there is no such segment."""
+    segments, shape = segmentIds(segmentationNode), slicer.util.arrayFromVolume(volumeNode).shape
+    there = [key for key in keys if key in segments]
+    masks = dict(zip(there, segmentMasks(segmentationNode, [segments[key][1] for key in there], volumeNode), strict=True))
+    return np.stack([masks.get(key, np.zeros(shape, bool)) for key in keys], axis=1)
 
 
-def _pixels(volumeNode: Any, markupsNode: Any, names: Sequence[str]) -> np.ndarray:
-    """(L, 2) column and row of the named points; NaN where there is none."""
-    points = pointsInWorld(markupsNode)
-    world = np.array([[*points.get(name, (np.nan,) * 3), 1.0] for name in names])
-    return (world @ np.linalg.inv(ijkToWorld(volumeNode)).T)[:, :2]
-
-
-def _tableNode(name: str, rows: Sequence[Sequence[Any]]) -> Any:
+def _tableNode(name: str, columns: dict[str, Any]) -> Any:
+    """A new table node; a column of text is one whose first value is."""
     table = vtk.vtkTable()
-    names = vtk.vtkStringArray()
-    names.SetName("name")
-    for row in rows:
-        names.InsertNextValue(row[0])
-    table.AddColumn(names)
-    for place, title in enumerate(("dice", "error_detector_mm", "confidence", "activated", "frames"), start=1):
-        column = vtk.vtkDoubleArray()
+    for title, values in columns.items():
+        column = vtk.vtkStringArray() if len(values) and isinstance(values[0], str) else vtk.vtkDoubleArray()
         column.SetName(title)
-        for row in rows:
-            column.InsertNextValue(row[place])
+        for value in values:
+            column.InsertNextValue(value)
         table.AddColumn(column)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", name)
     node.SetAndObserveTable(table)

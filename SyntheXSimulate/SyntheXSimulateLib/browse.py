@@ -10,11 +10,12 @@ import numpy as np
 import slicer
 
 from SyntheXHomeLib.nodes import INTENSITY_ATTRIBUTE, nameLabels
+from SyntheXHomeLib.subject_hierarchy import put_in_folder
 from SyntheXLib.datasets.format import read_header
 from SyntheXLib.datasets.reader import Sample, XrayDataset
 from SyntheXLib.tasks.labels import exclusive_labels
 from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE
-from SyntheXSimulateLib.result_nodes import addResult
+from SyntheXSimulateLib.result_nodes import FOLDER, addResult
 
 # Bytes a pixel that a frame keeps in memory: float32 image, uint8 labels.
 _BYTES_A_PIXEL = 5
@@ -146,4 +147,6 @@ def _browser(name: str, sequences: list[Any], dataset: XrayDataset) -> Browsed:
     nameLabels(masks, dataset.task)
     points.CreateDefaultDisplayNodes()
     points.SetLocked(True)
+    for proxy in (image, masks, points):
+        put_in_folder(proxy, FOLDER, name)
     return Browsed(browser, (sequences[0], sequences[1], sequences[2]), masks.GetDisplayNode().GetColorNode())

@@ -50,6 +50,7 @@ class BrowsePanel:
         lacks = _("Wait until the data set is made.") if running and not lacks else lacks
         enable(self._ui.browseButton, _("Load images, masks and landmarks as sequences, to be browsed together"), lacks)
         self._ui.browseLabel.text = memory
+        self._ui.browseLabel.visible = bool(memory)
 
     def _state(self) -> tuple[str, str]:
         """What is in the way, and what it would take."""

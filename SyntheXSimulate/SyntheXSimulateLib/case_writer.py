@@ -48,11 +48,12 @@ def writeCase(nodes: CaseNodes, folder: Path, task: Task) -> CaseFiles:
     folder.mkdir(parents=True, exist_ok=True)
     # The command calls a case by the name of its file.
     name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in nodes.volume.GetName()) or "case"
-    files = CaseFiles(folder / f"{name}.nrrd", folder / "labels.nrrd")
+    ct_file, label_file = folder / f"{name}.nrrd", folder / "labels.nrrd"
+    files = CaseFiles(ct_file, label_file)
     landmarks = label_names = None
     labels, names = _labels(nodes, task)
-    _write(itk_image(slicer.util.arrayFromVolume(nodes.volume), ijkToWorld(nodes.volume)), files.ct, nodes.volume)
-    _write(labels, files.labels, nodes.labels)
+    _write(itk_image(slicer.util.arrayFromVolume(nodes.volume), ijkToWorld(nodes.volume)), ct_file, nodes.volume)
+    _write(labels, label_file, nodes.labels)
     if names:
         label_names = folder / "label_names.csv"
         with label_names.open("w", encoding="utf-8", newline="") as file:

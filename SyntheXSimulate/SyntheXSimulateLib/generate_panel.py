@@ -26,12 +26,12 @@ class GeneratePanel:
         The panel's widgets.
     start
         Starts a run with the settings it is given, see `SyntheXSimulateLogic.generate`.
-    ended
-        Called with the folder when a run has ended.
+    changed
+        Called when a run has begun, and when it has ended, then with the folder of the data set unless it failed.
     """
 
-    def __init__(self, ui: Any, start: Callable[[GenerateSettings], Generation], ended: Callable[[Path], None]) -> None:
-        self._ui, self._start, self._ended = ui, start, ended
+    def __init__(self, ui: Any, start: Callable[[GenerateSettings], Generation], changed: Callable[[Path | None], None]) -> None:
+        self._ui, self._start, self._changed = ui, start, changed
         self._randomizeTip = ui.randomizeCheckBox.toolTip
         self._why = ""
         self._generation: Generation | None = None
@@ -92,7 +92,7 @@ class GeneratePanel:
             self._ui.generateBar.visible = True
             self._ui.generateBar.maximum = 0  # busy until the first image
             self._timer.start()
-        self.updateState(self._why)
+        self._changed(None)
 
     def _poll(self) -> None:
         generation = self._generation
@@ -105,7 +105,7 @@ class GeneratePanel:
             self._generation = None
             self._ui.generateBar.visible = False
             self._ui.generateLabel.text = generation.message()
-            self._ended(generation.folder)
+            self._changed(None if generation.failed() else generation.folder)
 
     def _show(self, progress: Progress) -> None:
         if not progress.total:

@@ -132,20 +132,22 @@ class ImagePanel:
         taken = _("The device file under Advanced is taken: {path}").format(path=p.deviceFile) if p.deviceFile else ""
         enable(self._ui.deviceBox, self._tips["deviceBox"], taken)
         self._ui.rendererBox.toolTip = self._renderers.get(p.renderer, "") or self._tips["rendererBox"]
+        if [self._ui.toolList.item(row).toolTip() for row in range(self._ui.toolList.count)] != list(p.tools):
+            self._showTools()
         path = self._ui.toolPath.currentPath
         known = _("The tool is in the list.") if path in p.tools else ""
         enable(self._ui.addToolButton, _("Put the tool into the beam"), known if path else _("Name a tool file first."))
         chosen = "" if self._ui.toolList.currentRow >= 0 else _("Choose a tool in the list first.")
         enable(self._ui.removeToolButton, _("Take the tool out of the beam"), chosen)
-        if [self._ui.toolList.item(row).toolTip() for row in range(self._ui.toolList.count)] != list(p.tools):
-            self._showTools()
 
     def _showTools(self) -> None:
+        blocked = self._ui.toolList.blockSignals(True)  # which would ask for the list while it is made
         self._ui.toolList.clear()
         for path in self._parameters.tools:
             item = qt.QListWidgetItem(Path(path).name)
             item.setToolTip(path)
             self._ui.toolList.addItem(item)
+        self._ui.toolList.blockSignals(blocked)
 
     def _onDeviceFile(self, path: str) -> None:
         if self._parameters is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,6 +138,7 @@ class XrayPreview:
         # Half of the samples along a ray are enough while the mouse moves; not every backend can leave some out.
         canSkip = "plane_step" in inspect.signature(self._renderer.render).parameters
         self._options: dict[str, dict[str, Any]] = {"preview": {"plane_step": 2} if canSkip else {}, "full": {}}
+        self._exposed: tuple[Any, Exposure] | None = None
         self.isocenter = self.specimen.structure_centroid(self.task.poses.isocenter)
 
     @property
@@ -169,13 +170,20 @@ class XrayPreview:
         from SyntheXLib.rendering.renderer import check_level, expose
 
         check_level(self.renderer, self.beam.level)
-        camera, exposure = self.camera(pose, quality), self.beam.exposure(self.task.c_arm.device)
+        camera, exposure = self.camera(pose, quality), self._exposure()
         expose(self._renderer, exposure)
         projection = self._renderer.render(self.scene, camera, **self._options[quality])
         assert projection is not None  # only a cancelled one is
         self.last = Xray(pose, camera, projection, self._image(projection, camera, exposure, quality))
         self._show(self.last)
         return self.node
+
+    def _exposure(self) -> Exposure:
+        """Made anew when beam or device has changed."""
+        key = (astuple(self.beam), self.task.c_arm.device)
+        if self._exposed is None or self._exposed[0] != key:
+            self._exposed = key, self.beam.exposure(self.task.c_arm.device)
+        return self._exposed[1]
 
     def _image(self, projection: Projection, camera: Camera, exposure: Exposure, quality: str) -> np.ndarray:
         from SyntheXLib.rendering.levels import make_image

@@ -31,7 +31,7 @@ class ResultPanel:
         self._parameters: Any = None
         self._results: Results | None = None
         ui.exportButton.connect("clicked(bool)", self._onExport)
-        ui.exportPath.connect("currentPathChanged(QString)", lambda _path: self.updateState())
+        ui.exportPath.connect("currentPathChanged(QString)", lambda _path: changed())
         ui.deleteButton.connect("clicked(bool)", self._onDelete)
 
     def bind(self, parameters: Any) -> None:
@@ -48,15 +48,16 @@ class ResultPanel:
             self._results.add(kind, path)
             self._changed()
 
-    def updateState(self) -> None:
-        """Enable what works now, say of the rest why it does not."""
+    def updateState(self, running: bool) -> None:
+        """Enable what works now, say of the rest why it does not; `running`: a data set is being made."""
         if self._results is None:
             return
         image = "" if self._parameters.xray is not None else _("Render an X-ray first.")
         path = "" if self._ui.exportPath.currentPath else _("Name a file first.")
         enable(self._ui.exportButton, _("Write the X-ray; the file's ending decides what is written"), image or path)
         last = self._results.last()
-        enable(self._ui.deleteButton, _what(last) if last else "", "" if last else _("Nothing was made yet."))
+        busy = _("Wait until the data set is made.") if running else ""
+        enable(self._ui.deleteButton, _what(last) if last else "", busy if last else _("Nothing was made yet."))
 
     def _onExport(self) -> None:
         with slicer.util.tryWithErrorDisplay(_("The X-ray could not be written."), waitCursor=True):

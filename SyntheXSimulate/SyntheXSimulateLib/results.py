@@ -6,12 +6,14 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SyntheXHomeLib.subject_hierarchy import remove_nodes
 from SyntheXLib.datasets.format import HEADER_FILE
 from SyntheXLib.errors import SyntheXError
-from SyntheXSimulateLib.parameters import SimulateParameters
+
+if TYPE_CHECKING:
+    from SyntheXSimulateLib.parameters import SimulateParameters
 
 # Kind of a result to the parameters that refer to its nodes.
 NODES: dict[str, tuple[str, ...]] = {
@@ -56,7 +58,7 @@ class Results:
         """The last result that is still there."""
         for entry in reversed(self._parameters.results):
             kind, _, path = entry.partition("|")
-            if (kind in NODES and self._nodes(kind)) or (kind in FILES and Path(path).exists()):
+            if (kind in NODES and self._nodes(kind)) or (kind in FILES and _marker(kind, path).exists()):
                 return Result(kind, path)
         return None
 
@@ -92,9 +94,15 @@ class Results:
         return [node for node in found if node is not None and node.GetScene() is not None]
 
 
+def _marker(kind: str, path: str) -> Path:
+    """The file that shows that a result is there."""
+    return Path(path, HEADER_FILE) if kind == "dataset" else Path(path)
+
+
 def deleteDataset(folder: Path) -> None:
     """Delete the files of a data set, and its folder unless there is something else in it."""
-    shutil.rmtree(folder / "shards", ignore_errors=False)
+    if (folder / "shards").exists():
+        shutil.rmtree(folder / "shards")
     (folder / HEADER_FILE).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import ctk
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -39,7 +38,6 @@ class SegmentPanel:
         for title in (_("TotalSegmentator"), _("Network")):
             ui.segmentWayBox.addItem(title)
         ui.segmentWayBox.setCurrentIndex(1 if logic.whyNoSegmentation("") and not logic.whyNoSegmentation(None) else 0)
-        ui.segmentModelPath.filters = ctk.ctkPathLineEdit.Files | ctk.ctkPathLineEdit.Dirs
         ui.segmentSection.collapsed = True
         ui.segmentBar.visible = ui.segmentLabel.visible = False
         ui.segmentWayBox.connect("currentIndexChanged(int)", lambda _index: self._changed())

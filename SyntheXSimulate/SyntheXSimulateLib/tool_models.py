@@ -43,13 +43,13 @@ class ToolFiles:
             tools.append(self._tools[path][1])
         return tuple(tools)
 
-    def show(self, paths: Sequence[str], nodes: Sequence[Any], study: str = "") -> list[Any]:
+    def show(self, paths: Sequence[str], tools: Sequence[Tool], nodes: Sequence[Any], study: str = "") -> list[Any]:
         """Show the surfaces of tools in the 3D view.
 
         Parameters
         ----------
-        paths
-            Tool files.
+        paths, tools
+            Tool files, and what `read` made of them.
         nodes
             Model nodes of before, which are used again; those of other files are removed.
         study
@@ -62,7 +62,7 @@ class ToolFiles:
         """
         kept = {node.GetAttribute(TOOL_ATTRIBUTE): node for node in nodes if node is not None and slicer.mrmlScene.IsNodePresent(node)}
         models = []
-        for path, tool in zip(paths, self.read(paths), strict=True):
+        for path, tool in zip(paths, tools, strict=True):
             before = kept.pop(path, None)
             node = resultModel(before, tool.name, _METAL, study)
             known = path in self._surfaces and self._surfaces[path][0] is tool

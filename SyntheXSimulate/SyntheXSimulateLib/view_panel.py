@@ -42,6 +42,8 @@ class ViewPanel:
         self._preview: XrayPreview | None = None
         self._case: Any = None  # nodes and their versions of which the preview was made
         self._view: Any = None  # what was last asked for
+        self._device = ""  # that the preview's task has
+        self._tools: tuple[str, ...] = ()  # files of the preview's tools
         self._files = ToolFiles()
         self.cArm = logic.cArmDisplay()
         self._frameTimer, self._restTimer = (
@@ -132,9 +134,10 @@ class ViewPanel:
         if self._preview is None or anew or case != self._case:
             specimen = self._logic.specimen(p.volume, p.labels, p.markups, p.task)
             self._preview = self._logic.preview(specimen, p.task, node=p.xray, renderer=renderer)
-            self._case = case
-        self._preview.beam, self._preview.tools = beam, self._files.read(tools)
-        self._preview.task = self._logic.task(p.task, device)
+            self._case, self._device = case, ""
+        self._preview.beam, self._preview.tools, self._tools = beam, self._files.read(tools), tools
+        if device != self._device:  # not every frame: a task takes ten milliseconds to read
+            self._preview.task, self._device = self._logic.task(p.task, device), device
         before = p.xray
         p.xray = self._preview.render(pose, quality)
         self._showAround()
@@ -160,8 +163,8 @@ class ViewPanel:
                 slicer.util.setSliceViewerLayers(label=None)
             if p.showLandmarks:
                 p.points = self._logic.showLandmarks(self._preview, p.points)
-            if p.showTools and (self._image.tools or p.toolModels):
-                p.toolModels = self._files.show(self._image.tools, p.toolModels, study)
+            if p.showTools and (self._tools or p.toolModels):
+                p.toolModels = self._files.show(self._tools, self._preview.tools, p.toolModels, study)
         shown = [
             (p.beam, p.showCArm),
             (p.detector, p.showCArm),

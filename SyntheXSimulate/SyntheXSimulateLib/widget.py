@@ -48,7 +48,7 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._image = ImagePanel(self.ui, self.logic)
         self._view = ViewPanel(self.ui, self.logic, self._image, self._results.made)
         self._poses = PosesPanel(self.ui, self.logic, self._view, self._results.made)
-        self._generate = GeneratePanel(self.ui, self._startGeneration, self._onGenerated)
+        self._generate = GeneratePanel(self.ui, self._startGeneration, self._onGeneration)
         self._browse = BrowsePanel(self.ui, self.logic, self._results.made)
         self._case, self._segment = CasePanel(self.ui, self.logic), SegmentPanel(self.ui, self.logic, self._results.made)
         self._parts = (self._case, self._segment, self._results, self._image, self._view, self._poses, self._browse)
@@ -132,7 +132,7 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._poses.updateState(why)
         self._generate.updateState(why)
         self._browse.updateState(self._generate.running)
-        self._results.updateState()
+        self._results.updateState(self._generate.running)
         self._case.updateState()
         self._segment.updateState()
         self.ui.rangesLabel.text = "\n".join(self._range(*row) for row in self.logic.poseRanges(self.parameters.task))
@@ -161,8 +161,7 @@ class SyntheXSimulateWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         settings = replace(settings, beam=self._image.beam(), device=self._image.device, renderer=p.renderer, tools=self._image.tools)
         return self.logic.generate(p.volume, p.labels, p.markups, p.task, settings)
 
-    def _onGenerated(self, folder: Path) -> None:
-        if self.parameters is None:
-            return
-        self._results.made("dataset", folder)
+    def _onGeneration(self, folder: Path | None) -> None:
+        if folder is not None:
+            self._results.made("dataset", folder)
         self.updateState()

@@ -123,5 +123,7 @@ class PicturePanel:
         shown = (path, path.stat().st_mtime_ns, width)
         if shown != self._shown:  # drawn anew once an epoch, not once a second
             self._shown = shown
-            label.setPixmap(qt.QPixmap(str(path)).scaledToWidth(width, qt.Qt.SmoothTransformation))
+            pixmap = qt.QPixmap(str(path)).scaledToWidth(width, qt.Qt.SmoothTransformation)
+            label.setPixmap(pixmap)
+            label.setFixedHeight(pixmap.height())  # its width is ignored, so that the panel may be narrower than the picture
             label.toolTip = str(path)

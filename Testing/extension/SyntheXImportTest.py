@@ -8,8 +8,8 @@ import SyntheXLib
 
 # They may need torch at file scope; all else needs nothing beyond what Slicer ships.
 TORCH_PACKAGES = ("SyntheXLib.networks", "SyntheXLib.training", "SyntheXLib.randomization")
-# Compiled by numba, which is optional: imported where a simulation starts.
-NUMBA_FILES = ("SyntheXLib.physics.monte_carlo.transport",)
+# Compiled by numba, which is optional: imported where a simulation starts, and a script that rebuilds a table.
+NUMBA_FILES = ("SyntheXLib.physics.monte_carlo.transport", "SyntheXLib.physics.tables.build_scatter")
 
 
 class SyntheXImportTest(unittest.TestCase):

@@ -71,6 +71,27 @@ def scene(slicer_core: ModuleType) -> Iterator[Any]:
     assert window.GetOutput() == ""
 
 
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A stand-in for a trained network, which any model file loads as."""
+    from infer_network import Network
+
+    from SyntheXLib.inference.predictor import Predictor
+
+    network = Network()
+    monkeypatch.setattr(Predictor, "load", lambda path, device="auto": network)
+    return network
+
+
+@pytest.fixture
+def xray(scene: Any, slicer_core: ModuleType) -> Any:
+    """A turned image of 12 x 16 pixels of 0.5 x 0.7 mm."""
+    import numpy as np
+    from infer_network import IJK_TO_RAS
+
+    return slicer_core.util.addVolumeFromArray(np.arange(12 * 16, dtype=np.uint8).reshape(1, 12, 16), IJK_TO_RAS, "X-ray")
+
+
 @pytest.fixture(scope="session")
 def slicer_gui(slicer_core: ModuleType) -> Iterator[ModuleType]:
     """The stand-in for Slicer's application (see `standin`); modules come from the installed extension where there is one."""
@@ -93,11 +114,21 @@ def slicer_gui(slicer_core: ModuleType) -> Iterator[ModuleType]:
 
 
 @pytest.fixture
-def load(slicer_gui: ModuleType, scene: Any) -> Callable[[str], tuple[ModuleType, Any, Any]]:
+def load(slicer_gui: ModuleType, scene: Any) -> Iterator[Callable[[str], tuple[ModuleType, Any, Any]]]:
     """Load a module by name: (Python module, widget, panel)."""
     from standin.application import load_module
 
-    return lambda name: load_module(cmake_build.ROOT / name / f"{name}.py")
+    loaded: list[Any] = []
+
+    def load_by_name(name: str) -> tuple[ModuleType, Any, Any]:
+        loaded.append(load_module(cmake_build.ROOT / name / f"{name}.py"))
+        found: tuple[ModuleType, Any, Any] = loaded[-1]
+        return found
+
+    yield load_by_name
+    for _, widget, _ in loaded:
+        if getattr(widget, "parameters", None) is not None:
+            widget.cleanup()  # else it would go on with the scene of the next test
 
 
 @pytest.fixture(scope="session")

@@ -109,6 +109,7 @@ def test_a_missing_landmark_is_placed_from_its_row_and_a_placed_one_shown(
     view.SetLayoutName("Red")
     ui.matchTable.cellClicked.emit(select(ui, "FH-l"), 1)
     assert [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)] == [1, 2, 3]
+    scene.RemoveNode(view)  # clearing the scene would leave it
     assert (ui.placeButton.enabled, ui.placeButton.toolTip) == (False, "FH-l is placed: drag it in a view to move it.")
     row = select(ui, "ASIS-r")
     assert ui.placeButton.enabled

@@ -177,7 +177,6 @@ def test_the_angles_of_the_3d_view_are_taken_in_one_render(simulate: SimpleNames
 
 
 def test_the_table_lists_structures_and_landmarks_and_what_is_missing(simulate: SimpleNamespace, slicer_gui: ModuleType) -> None:
-    import numpy as np
 
     labels = np.full((2, 2, 2), 77, np.uint8)
     slicer_gui.util.updateVolumeFromArray(simulate.nodes[1], labels)
@@ -244,54 +243,3 @@ def test_the_simulate_panel_comes_back_with_a_loaded_scene(simulate: SimpleNames
     assert (simulate.ui.laoRaoSlider.value, simulate.ui.countBox.value) == (30, 7)
     assert simulate.ui.volumeSelector.currentNode().GetName() == "ScalarVolume"
     assert simulate.widget.parameters.xray.GetName() == "case X-ray"
-
-
-def points(scene: Any, count: int) -> Any:
-    """Landmarks of which the second is uncertain."""
-    markups = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "landmarks")
-    for index in range(count):
-        markups.AddControlPoint((index, 0, 0), str(index))
-    markups.SetNthControlPointSelected(1, False)
-    return markups
-
-
-def test_the_infer_panel_predicts_evaluates_and_deletes(load: Any, scene: Any, slicer_gui: ModuleType) -> None:
-    module, widget, panel = load("SyntheXInfer")
-    ui = widget.ui
-    image = slicer_gui.util.addVolumeFromArray(np.zeros((1, 4, 5), np.uint8), np.eye(4), "X-ray")
-    assert not ui.predictButton.enabled
-    assert ui.predictButton.toolTip == "Needs a model file."
-    ui.modelPath.currentPath = "/runs/1/model.pt"
-    assert ui.predictButton.enabled
-    ui.polarityBox.setCurrentIndex(1)
-    ui.thresholdBox.value = 0.8
-    segmentation, markups = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "structures"), points(scene, 3)
-    widget.logic.predict = Mock(return_value=module.FoundNodes(segmentation, (markups,)))
-    assert not ui.deleteButton.enabled
-    ui.predictButton.click()
-    widget.logic.predict.assert_called_once_with(
-        image, "/runs/1/model.pt", series=False, threshold=0.8, device="auto", polarity="bone-dark", intensity="log"
-    )
-    assert ui.statusLabel.text == "2 of 3 landmarks found; the others are shown grey."
-    assert ui.evaluateButton.toolTip == "Needs a reference."
-    truth = points(scene, 3)
-    ui.referenceMarkupsSelector.setCurrentNode(truth)
-    ui.evaluateButton.click()
-    assert ui.statusLabel.text == "Table: X-ray evaluation"
-    assert ui.resultTable.model().rowCount() == 3
-    picture(panel, "SyntheXInfer_result")
-    ui.deleteButton.click()
-    assert segmentation.GetScene() is None and markups.GetScene() is None
-    assert not ui.deleteButton.enabled
-    scene.Clear(0)
-    assert not ui.predictButton.enabled and not ui.evaluateButton.enabled
-
-
-def test_the_infer_panel_takes_frames_and_asks_nothing_that_is_known(load: Any, scene: Any, slicer_gui: ModuleType) -> None:
-    _, widget, _ = load("SyntheXInfer")
-    run = slicer_gui.util.addVolumeFromArray(np.zeros((3, 4, 5), np.uint8), np.eye(4), "run")
-    run.SetAttribute("SyntheX.Intensity", "linear")
-    widget.updatePanel()
-    assert widget.ui.predictButton.text == "Find them in 3 frames"
-    assert not widget.ui.polarityBox.enabled
-    assert widget.ui.polarityBox.toolTip == "Known: the image was made by SyntheX."

@@ -76,6 +76,26 @@ def test_a_choice_by_hand_outdoes_the_names(scene: Any, slicer_core: ModuleType)
     assert found(node) == {"left_hemipelvis": (left,), "lumbar_vertebrae": (lumbar,)}
 
 
+def test_the_terminology_of_slicers_totalsegmentator_is_known_for_every_bone(scene: Any, slicer_core: ModuleType) -> None:
+    left, right, none = "SCT^7771000^Left", "SCT^24028007^Right", "^^"
+    types = {
+        "left_hemipelvis": [("29836001", "Hip", left)],
+        "right_hemipelvis": [("29836001", "Hip", right)],
+        "lumbar_vertebrae": [("66794005", "L1 vertebra", none), ("49668003", "L5 vertebra", none)],
+        "left_femur": [("71341001", "Femur", left)],
+        "right_femur": [("71341001", "Femur", right)],
+    }
+    node, expected = scene.AddNewNodeByClass("vtkMRMLSegmentationNode"), {}
+    for structure, entries in types.items():
+        for code, meaning, modifier in entries:
+            key = node.GetSegmentation().AddEmptySegment("", f"Segment {code}")
+            entry = f"Segmentation category and type - Total Segmentator~SCT^123037004^Anatomical Structure~SCT^{code}^{meaning}~{modifier}"
+            entry += "~Anatomic codes - DICOM master list~^^~^^"
+            node.GetSegmentation().GetSegment(key).SetTag(slicer_core.vtkSegment.GetTerminologyEntryTagName(), entry)
+            expected[structure] = (*expected.get(structure, ()), key)
+    assert found(node) == expected
+
+
 def test_a_version_changes_with_whatever_a_specimen_is_made_of(scene: Any, slicer_core: ModuleType) -> None:
     volume, node, (key,) = segmentation(scene, slicer_core, "mystery")
     markups, transform = newLandmarks("case"), scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
@@ -139,6 +159,7 @@ def test_slices_jump_to_a_landmark(scene: Any, slicer_core: ModuleType) -> None:
     jumpToLandmark(node, "FH-l")
     matrix = view.GetSliceToRAS()
     assert [matrix.GetElement(row, 3) for row in range(3)] == [11, -22, 33] and before == 0
+    scene.RemoveNode(view)  # clearing the scene would leave it
 
 
 def pelvis(slicer: ModuleType) -> tuple[Any, Any, dict[str, np.ndarray]]:

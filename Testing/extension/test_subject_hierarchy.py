@@ -21,11 +21,12 @@ def path_of(hierarchy: Any, node: Any) -> list[str]:
 
 def test_results_of_a_study_share_a_folder(scene: Any, slicer_core: ModuleType) -> None:
     a, b, c = (scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name) for name in "abc")
+    hierarchy = slicer_core.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    hierarchy.CreateItem(hierarchy.GetSceneItemID(), b)  # as Slicer does with every node
     put_in_folder(a, "SyntheX Simulate", "pelvis")
     put_in_folder(b, "SyntheX Simulate", "pelvis")
     put_in_folder(c, "SyntheX Simulate", "chest")
     put_in_folder(a, "SyntheX Simulate", "pelvis")  # again: changes nothing
-    hierarchy = slicer_core.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     assert [path_of(hierarchy, node)[-1] for node in (a, b, c)] == ["pelvis", "pelvis", "chest"]
     assert path_of(hierarchy, a) == ["SyntheX Simulate", "pelvis"]
     assert hierarchy.GetNumberOfItems() == 6  # three folders, three nodes

@@ -49,8 +49,8 @@ def picture(panel: Any, name: str, dark: bool = False) -> None:
         QtWidgets.QApplication.setPalette(palette)
     Path(folder).mkdir(parents=True, exist_ok=True)
     panel.show()
-    panel.resize(400, panel.layout().heightForWidth(400))
-    QtWidgets.QApplication.processEvents()
-    panel.resize(400, panel.layout().heightForWidth(400))
+    for _ in range(3):  # layouts within layouts
+        panel.resize(400, panel.layout().heightForWidth(400))
+        QtWidgets.QApplication.processEvents()
     assert panel.grab().save(str(Path(folder, f"{name}.png")))
     QtWidgets.QApplication.setPalette(before)

@@ -133,3 +133,16 @@ def finished(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> "TrainingRe
     from SyntheXLib.training.run import train
 
     return train(config(toy, tmp_path_factory.mktemp("run") / "whole"))
+
+
+@pytest.fixture
+def toy_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model file that loads as the toy network."""
+    from toy_network import ToyNetwork, toy_description, toy_task
+
+    from SyntheXLib.networks import model_file
+
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"toy")
+    monkeypatch.setattr(model_file, "load_model", lambda path, device="cpu": (ToyNetwork(toy_task()), toy_description()))
+    return path

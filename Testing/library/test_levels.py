@@ -179,6 +179,18 @@ def test_a_grid_lets_through_what_it_says() -> None:
     assert np.isclose(*noise, rtol=1e-3)
 
 
+def test_the_bucky_factor_is_one_over_what_the_grid_lets_through() -> None:
+    projection, camera = slab_and_camera()
+    grid = AntiScatterGrid(0.7, 0.13)
+    primary, whole, behind = (
+        make_image("realistic", projection, camera, bare(strength=strength, grid=kept))[32, 32]
+        for strength, kept in ((0.0, None), (1.0, None), (1.0, grid))
+    )
+    ratio = whole / primary - 1  # scatter to primary
+    bucky = whole / (behind * 0.7)  # the image is relative to the open beam behind the grid
+    assert ratio > 1 and np.isclose(bucky, (1 + ratio) / (0.7 + 0.13 * ratio), rtol=1e-5)
+
+
 def test_scatter_brings_its_own_noise() -> None:
     projection, camera = slab_and_camera()
     clear, foggy = (make_image("realistic", projection, camera, bare(strength=strength)) for strength in (0.0, 1.0))

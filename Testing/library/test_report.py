@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_inference import SIDE, SPACING, exclusive, toy_dataset, toy_description, toy_task, toy_view
+from toy_network import SIDE, SPACING, exclusive, toy_dataset, toy_description, toy_task, toy_view
 
 from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError

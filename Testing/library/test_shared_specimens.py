@@ -119,7 +119,9 @@ def test_warnings_are_told_before_the_first_image(job: ShardJob) -> None:
         told: list[str] = []
         run_local(job, workers, lambda done, total, told=told: told.append(str(done)), on_warning=told.append)
         if workers == 1:
-            assert told[0] == "0" and told[1].startswith("Landmarks of ct:") and told[2] == "1"
+            assert (
+                told[0] == "0" and told[1].startswith("CT of ct has voxels") and told[2].startswith("Landmarks of ct:") and told[3] == "1"
+            )
         else:
             assert told == ["60"]  # nothing to make, nothing to read
 

@@ -9,7 +9,7 @@ from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.networks.model_file import load_model
 from SyntheXLib.training.run import train
-from SyntheXLib.training.split import split, split_sources
+from SyntheXLib.training.split import split, split_named, split_sources
 
 
 def test_the_split_is_drawn_once_and_keeps_images_apart() -> None:
@@ -56,6 +56,14 @@ def test_one_specimen_is_left_to_train_on(tmp_path: Path) -> None:
     two = [XrayDataset(write_toy(tmp_path / "two", 10, specimens=[("a", "1"), ("b", "2")]))]
     parts = split_sources(two, 0.9, 0)
     assert (len(parts.trained_on), len(parts.validated_on), len(parts.held_out)) == (5, 5, 1)
+
+
+def test_a_data_set_for_validation_that_shows_known_specimens_is_told(many: list[XrayDataset], toy: Path) -> None:
+    parts = split_named(many[:1], many[1:])
+    assert (parts.trained_on, parts.validated_on) == (list(range(20)), list(range(20)))
+    assert parts.shared == ("c again",)  # by its CT; the other `a` is another patient
+    assert parts.sentence == "validating on 20 images, some of specimens that are trained on too: c again"
+    assert split_named(many[:1], [XrayDataset(toy)]).sentence == ""
 
 
 def test_two_data_sets_are_trained_on_at_once_and_the_model_says_what_it_has_not_seen(

@@ -14,8 +14,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "infer",
         help="find masks and landmarks in images or in a data set",
-        description="Find masks and landmarks, with confidence, in image files (PNG, TIFF, NRRD, NIfTI, DICOM) or in all images "
-        "of a data set.",
+        description="Find masks and landmarks, with confidence, in image files (PNG, TIFF, NRRD, NIfTI, DICOM; one frame or "
+        "a run) or in all images of a data set.",
         epilog="Examples: synthex infer run/model.pt image.dcm --out found; synthex infer run/model.pt held_out --out predictions",
     )
     parser.add_argument("model", type=Path, help="model file of a training")
@@ -29,16 +29,24 @@ def add(commands: Any) -> None:
     of_dataset = parser.add_argument_group("for a data set")
     of_dataset.add_argument("--heatmaps", action="store_true", help="store the heatmaps too")
     of_images = parser.add_argument_group("for image files")
-    of_images.add_argument("--polarity", default="bone-bright", help="bone-bright or bone-dark (default: bone-bright)")
-    of_images.add_argument("--intensity", default="log", help="log (film-like) or linear (detector signal) (default: log)")
-    of_images.add_argument("--pixel-spacing", type=float, metavar="MM", help="side of a detector pixel, where the file does not tell")
+    of_images.add_argument(
+        "--polarity",
+        default="auto",
+        help="bone-bright, bone-dark or auto: as the file says, else the one of which the network is surer (default: auto)",
+    )
+    of_images.add_argument(
+        "--intensity", default="auto", help="log (film-like), linear (detector signal) or auto: as the file says, else log (default: auto)"
+    )
+    of_images.add_argument("--pixel-spacing", type=float, metavar="MM", help="side of a detector pixel, instead of what the file says")
+    of_images.add_argument("--no-overlays", action="store_true", help="write masks and landmarks alone")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from SyntheXLib.datasets.format import HEADER_FILE
-    from SyntheXLib.inference.predict import predict_dataset, predict_images
+    from SyntheXLib.inference.predict import predict_dataset
+    from SyntheXLib.inference.predict_images import predict_images
 
     datasets = [path for path in options.images if (path / HEADER_FILE).is_file()]
     if datasets and len(options.images) > 1:
@@ -68,9 +76,11 @@ def run(options: argparse.Namespace) -> int:
                 pixel_spacing_mm=spacing,
                 device=options.device,
                 threshold=options.threshold,
+                batch=options.batch,
+                overlays=not options.no_overlays,
                 progress=progress,
             )
-            message, failed = f"{found.folder}: {len(found.images)} images read.", list(found.failed)
+            message, failed = f"{found.folder}: {len(found.images)} files read, {found.frames} frames.", list(found.failed)
     print(message)
     for path, reason in failed:
         print(f"left out: {path}: {reason}", file=sys.stderr)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from SyntheXLib.evaluation.metrics import activated, dice
 from SyntheXLib.evaluation.results import ImageResults, split_masks
-from SyntheXLib.inference.overlay import Layers, compose, to_gray
-from SyntheXLib.rendering.display import log_image
+from SyntheXLib.inference.overlay import GAMMA, Layers, compose
+from SyntheXLib.rendering.display import log_image, to_gray
 
 if TYPE_CHECKING:
     from SyntheXLib.datasets.reader import XrayDataset
@@ -81,7 +81,7 @@ def _example(
 ) -> Example:
     task = results.task
     sample = dataset[int(results.index[n])]
-    gray = to_gray(log_image(sample.image))
+    gray = to_gray(log_image(sample.image), gamma=GAMMA)
     bits, heat = predictions.picture_arrays(n)
     truth = np.where(results.visible[n][:, None], results.truth[n], np.nan)
     confident = results.confidence[n] > threshold

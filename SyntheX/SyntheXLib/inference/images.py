@@ -1,6 +1,7 @@
-"""X-ray images from files: PNG, JPEG, TIFF, NRRD, NIfTI, MetaImage and DICOM, one grey frame each.
+"""X-ray images from files: PNG, JPEG, TIFF, NRRD, NIfTI, MetaImage and DICOM, one grey frame or a run of them.
 
-What the numbers of a file mean cannot be told from the file, so the caller says it with two words:
+What the numbers of a file mean is said with two words; with ``"auto"`` what the file says is taken (see `image_facts`), and where it says
+nothing ``"bone-bright"`` and ``"log"``:
 
 polarity
     ``"bone-bright"`` or ``"bone-dark"``, as a plain viewer shows the numbers (high = white). SimpleITK gives DICOM images of type
@@ -19,19 +20,18 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.inference.image_facts import ImageFacts, facts_of, unreadable
 from SyntheXLib.rendering.display import log_image
 
 POLARITIES = ("bone-bright", "bone-dark")
 INTENSITIES = ("log", "linear")
+#: Take what the image says of itself.
+AUTO = "auto"
 
 #: Suffixes of files that are looked for in a folder; a file named by itself may have any.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ".dcm")
-#: Formats whose spacing is a property of the picture (print or screen resolution), not of the detector.
-_WITHOUT_SPACING = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 #: Share of coloured pixels up to which a picture counts as grey: letters and arrows that were drawn on it.
 _COLORED_MARK = 0.01
-#: ITK's value where the file says nothing, and no plausible detector pixel in mm.
-_NO_SPACING = 1.0
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,59 @@ def read_image(
     SyntheXError
         When the file is missing or no image, has several frames or colours, has no contrast, or holds numbers that are not finite.
     """
+    images = read_frames(path, polarity, intensity, pixel_spacing_mm)
+    if len(images) != 1:
+        raise SyntheXError(f"Image {path} has {len(images)} frames or slices, expected a single one.")
+    return images[0]
+
+
+def read_frames(
+    path: Path | str,
+    polarity: str = "bone-bright",
+    intensity: str = "log",
+    pixel_spacing_mm: tuple[float, float] | None = None,
+) -> list[XrayImage]:
+    """Read all frames of a file, see `read_image`; ``auto`` may stand for polarity and intensity."""
     path = Path(path)
     check_meaning(polarity, intensity)
+    values, facts = read_values(path)
+    polarity, intensity = told_meaning(facts, polarity, intensity)
+    spacing = pixel_spacing_mm or facts.pixel_spacing_mm
+    places = [f"Image {path}"] if len(values) == 1 else [f"Image {path}, frame {number}," for number in range(len(values))]
+    return [xray_image(frame, polarity, intensity, spacing, where, path) for frame, where in zip(values, places, strict=True)]
+
+
+def read_values(path: Path | str) -> tuple[NDArray[np.generic], ImageFacts]:
+    """Grey values (K, H, W) of a file as it stores them (MONOCHROME1 inverted), and what it says of them.
+
+    Raises
+    ------
+    SyntheXError
+        When the file is missing, no image, or in colour.
+    """
+    path = Path(path)
     if not path.is_file():
         raise SyntheXError(f"Image {path} does not exist.")
-    image, spacing = _read(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        facts = facts_of(reader, path)
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise SyntheXError(unreadable(path, error)) from error
     values = sitk.GetArrayFromImage(image)
-    values = _grey(values.reshape(values.shape[-3:] if image.GetNumberOfComponentsPerPixel() > 1 else values.shape[-2:]), path)
-    return xray_image(values, polarity, intensity, pixel_spacing_mm or spacing, f"Image {path}", path)
+    channels = values.shape[-1:] if image.GetNumberOfComponentsPerPixel() > 1 else ()
+    frames = values.reshape(facts.frames, *facts.shape, *channels)
+    return np.stack([_grey(frame, path) for frame in frames]), facts
+
+
+def told_meaning(facts: ImageFacts, polarity: str, intensity: str) -> tuple[str, str]:
+    """Polarity and intensity with ``auto`` replaced by what the image says, or by what is usual."""
+    return (
+        polarity if polarity != AUTO else facts.polarity or POLARITIES[0],
+        intensity if intensity != AUTO else facts.intensity or INTENSITIES[0],
+    )
 
 
 def xray_image(
@@ -140,11 +185,10 @@ def xray_image(
 
 
 def check_meaning(polarity: str, intensity: str) -> None:
-    """Refuse words that are not in `POLARITIES` and `INTENSITIES`, with a `SyntheXError`."""
-    if polarity not in POLARITIES:
-        raise SyntheXError(f"Polarity must be one of {', '.join(POLARITIES)}, found '{polarity}'.")
-    if intensity not in INTENSITIES:
-        raise SyntheXError(f"Intensity must be one of {', '.join(INTENSITIES)}, found '{intensity}'.")
+    """Refuse words that are not `AUTO` or in `POLARITIES` and `INTENSITIES`, with a `SyntheXError`."""
+    for name, value, allowed in (("Polarity", polarity, POLARITIES), ("Intensity", intensity, INTENSITIES)):
+        if value not in (AUTO, *allowed):
+            raise SyntheXError(f"{name} must be one of {', '.join((AUTO, *allowed))}, found '{value}'.")
 
 
 def find_images(paths: Iterable[Path | str]) -> list[Path]:
@@ -176,25 +220,6 @@ def stem(path: Path) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
-
-
-def _read(path: Path) -> tuple[sitk.Image, tuple[float, float] | None]:
-    """Read the file and its spacing (height, width), refusing all but one frame."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        size = reader.GetSize()
-        frames = int(np.prod(size[2:])) if len(size) > 2 else 1
-        if frames != 1:
-            raise SyntheXError(f"Image {path} has {frames} frames or slices, expected a single one.")
-        image = reader.Execute()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR:").strip()
-        raise SyntheXError(f"File {path} is not an image that can be read ({reason.rstrip('.')}).") from error
-    width, height = image.GetSpacing()[:2]
-    told = path.suffix.lower() not in _WITHOUT_SPACING and (height, width) != (_NO_SPACING, _NO_SPACING)
-    return image, (float(height), float(width)) if told else None
 
 
 def _grey(values: NDArray[np.generic], path: Path) -> NDArray[np.generic]:

@@ -16,16 +16,16 @@ from SyntheXLib.files import atomic_write, sha256
 from SyntheXLib.inference.overlay import write_label_png, write_picture
 from SyntheXLib.inference.predictions import FORMAT, Prediction
 from SyntheXLib.inference.predictor import Predictor
-from SyntheXLib.tasks.labels import exclusive_labels, structure_masks
+from SyntheXLib.tasks.labels import bits_of_labels, exclusive_labels, structure_masks
 from SyntheXLib.tasks.task import Task
 
 LANDMARK_COLUMNS = ("landmark", "column", "row", "confidence", "activated")
 
 
-def landmark_rows(first: int | str, prediction: Prediction, task: Task, threshold: float) -> list[list[Any]]:
-    """One row for each landmark: `first`, then `LANDMARK_COLUMNS` (column and row in pixels of the image)."""
+def landmark_rows(prediction: Prediction, task: Task, threshold: float) -> list[list[Any]]:
+    """`LANDMARK_COLUMNS` of each landmark (column and row in pixels of the image)."""
     return [
-        [first, name, f"{x:.3f}", f"{y:.3f}", f"{c:.4f}", int(c > threshold)]
+        [name, f"{x:.3f}", f"{y:.3f}", f"{c:.4f}", int(c > threshold)]
         for name, (x, y), c in zip(task.landmark_names, prediction.landmarks, prediction.confidence, strict=True)
     ]
 
@@ -62,6 +62,25 @@ def write_masks(folder: Path, name: str, mask: NDArray[np.unsignedinteger], task
         with atomic_write(paths[-1]) as temporary:
             write_picture(temporary, inside.astype(np.uint8) * np.uint8(255))
     return paths
+
+
+def read_masks(paths: Sequence[Path], task: Task) -> NDArray[np.unsignedinteger]:
+    """The (H, W) bit field, uint16 (uint32 above 16 structures), of pictures that `write_masks` wrote; other files are passed over."""
+    from PIL import Image
+
+    def pixels(path: Path) -> NDArray[np.uint8]:
+        with Image.open(path) as picture:
+            return np.asarray(picture, np.uint8)
+
+    kind = np.uint16 if len(task.structures) <= 16 else np.uint32
+    if task.segmentation == "exclusive":
+        (path,) = (path for path in paths if path.name.endswith("_labels.png"))
+        return bits_of_labels(pixels(path)).astype(kind)
+    bits = np.zeros((), kind)
+    for structure in task.structures:
+        (path,) = (path for path in paths if path.name.endswith(f"_{structure.name}.png"))
+        bits = bits | np.where(pixels(path) > 0, 1 << structure.bit, 0).astype(kind)
+    return bits
 
 
 def describe(predictor: Predictor, kind: str, model_path: Path | str, threshold: float) -> dict[str, Any]:

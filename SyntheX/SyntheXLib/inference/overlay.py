@@ -21,7 +21,8 @@ _TRUTH: Color = (255, 255, 255)
 _FREE_LANDMARK: Color = (255, 221, 64)
 _SHADOW: Color = (0, 0, 0)
 _SUPERSAMPLING = 2
-_GAMMA = 1.8
+#: For `rendering.display.to_gray` under an overlay: bone gets most of the greys.
+GAMMA = 1.8
 #: Pictures of this many pixels a side have lines of one pixel; larger ones are drawn thicker.
 _UNIT_SIDE = 400
 
@@ -50,14 +51,6 @@ class Layers:
     truth: NDArray[np.floating] | None = None
     heat: NDArray[np.floating] | None = None
     names: bool = False
-
-
-def to_gray(bone_bright: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Display version of a log image (H, W): black at the 1st, white at the 99.5th percentile, bent so that bone gets most of the greys."""
-    low, high = np.percentile(bone_bright, [1.0, 99.5])
-    if high <= low:
-        low, high = float(bone_bright.min()), float(bone_bright.max())
-    return (np.clip((bone_bright - low) / max(high - low, 1e-12), 0, 1) ** _GAMMA * 255 + 0.5).astype(np.uint8)
 
 
 def landmark_colors(task: Task) -> list[Color]:

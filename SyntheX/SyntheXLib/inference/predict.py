@@ -1,16 +1,15 @@
-"""From a model file and a data set, or image files, to a folder of predictions."""
+"""From a model file and a data set to a folder of predictions."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write, sha256
-from SyntheXLib.inference.images import XrayImage, check_meaning, find_images, read_image, stem
-from SyntheXLib.inference.outputs import LANDMARK_COLUMNS, describe, landmark_rows, write_csv, write_json, write_masks
-from SyntheXLib.inference.overlay import Layers, compose, to_gray, write_picture
+from SyntheXLib.inference.images import XrayImage
+from SyntheXLib.inference.outputs import LANDMARK_COLUMNS, describe, landmark_rows, write_csv, write_json
 from SyntheXLib.inference.predictions import (
     ARRAYS,
     CONFIDENCE_THRESHOLD,
@@ -21,7 +20,6 @@ from SyntheXLib.inference.predictions import (
     is_complete,
 )
 from SyntheXLib.inference.predictor import Predictor
-from SyntheXLib.tasks.labels import structure_masks
 from SyntheXLib.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -106,7 +104,7 @@ def predict_dataset(
                 images = [_image(dataset, i) for i in chosen]
                 for i, prediction in zip(chosen, predictor.predict(images, heatmaps, batch), strict=True):
                     writer.add(i, prediction)
-                    rows += landmark_rows(i, prediction, predictor.task, threshold)
+                    rows += [[i, *row] for row in landmark_rows(prediction, predictor.task, threshold)]
                 if progress:
                     progress(chosen.stop, len(dataset))
         checksum = sha256(temporary)
@@ -153,113 +151,3 @@ def _remove_leftovers(folder: Path) -> None:
     """Temporary files of a run that was killed (`files.atomic_write` removes its own in every other case)."""
     for leftover in folder.glob(f".{Path(ARRAYS).stem}.*.part.h5"):
         leftover.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class ImagePredictions:
-    """What `predict_images` made.
-
-    Attributes
-    ----------
-    folder
-        Where the files are.
-    images
-        Images that were predicted.
-    failed
-        Those that were not, each with the reason in one sentence.
-    """
-
-    folder: Path
-    images: list[Path]
-    failed: list[tuple[Path, str]]
-
-
-def predict_images(
-    model_path: Path | str,
-    image_paths: Sequence[Path | str],
-    out_folder: Path | str,
-    *,
-    polarity: str = "bone-bright",
-    intensity: str = "log",
-    pixel_spacing_mm: tuple[float, float] | None = None,
-    device: str = "auto",
-    threshold: float = CONFIDENCE_THRESHOLD,
-    progress: Progress | None = None,
-) -> ImagePredictions:
-    """Predict image files; each gets its masks and an overlay as PNG, and its rows in ``landmarks.csv``.
-
-    A file that cannot be read is left out and listed in the result and in ``predictions.json``; the others go on.
-
-    Parameters
-    ----------
-    model_path
-        Model file.
-    image_paths
-        Files, or folders whose image files are taken.
-    out_folder
-        Where the files go; those of the same name are replaced.
-    polarity, intensity, pixel_spacing_mm
-        What the numbers of the files mean, see `images.read_image`.
-    device, threshold, progress
-        As in `predict_dataset`.
-
-    Raises
-    ------
-    SyntheXError
-        When the model cannot be read, a parameter is wrong, no image is given, or the folder cannot be written.
-    """
-    check_meaning(polarity, intensity)
-    out_folder = Path(out_folder)
-    paths = find_images(image_paths)
-    predictor = Predictor.load(model_path, device)
-    task = predictor.task
-    (out_folder / DESCRIPTION).unlink(missing_ok=True)
-    rows: list[list[Any]] = []
-    done: list[dict[str, Any]] = []
-    failed: list[tuple[Path, str]] = []
-    for path, name in zip(paths, _names(paths), strict=True):
-        try:
-            image = read_image(path, polarity, intensity, pixel_spacing_mm)
-            prediction = predictor.predict([image])[0]
-        except SyntheXError as error:
-            failed.append((path, str(error)))
-        else:
-            files = write_masks(out_folder, name, prediction.mask, task)
-            confident = prediction.confidence > threshold
-            layers = Layers(structure_masks(prediction.mask, len(task.structures)), prediction.landmarks, confident, names=True)
-            files.append(out_folder / f"{name}_overlay.png")
-            with atomic_write(files[-1]) as temporary:
-                write_picture(temporary, compose(to_gray(image.bone_bright()), task, layers, side=1024))
-            rows += landmark_rows(path.name, prediction, task, threshold)
-            done.append(
-                {
-                    "file": str(path.resolve()),
-                    "shape": image.shape,
-                    "pixel_spacing_mm": image.pixel_spacing_mm,
-                    "network_shape": predictor.grid(image).inner,
-                    "written": [file.name for file in files],
-                }
-            )
-        if progress:
-            progress(len(done) + len(failed), len(paths))
-    write_csv(out_folder / LANDMARKS, ["image", *LANDMARK_COLUMNS], rows)
-    description = describe(predictor, "images", model_path, threshold) | {
-        "polarity": polarity,
-        "intensity": intensity,
-        "images": done,
-        "failed": [{"file": str(path.resolve()), "reason": reason} for path, reason in failed],
-    }
-    write_json(out_folder / DESCRIPTION, description)
-    return ImagePredictions(out_folder, [Path(one["file"]) for one in done], failed)
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """A different name for the files of each image: its own without suffix, with a number where it occurs again."""
-    names: list[str] = []
-    for path in paths:
-        name, count = stem(path), 1
-        while name in names:
-            count += 1
-            name = f"{stem(path)}_{count}"
-        names.append(name)
-    return names

@@ -1,7 +1,4 @@
-"""Networks that others made: TorchScript, or the folder of a MONAI bundle.
-
-A bundle's configuration may hold Python expressions, which MONAI evaluates: take bundles from sources that you trust.
-"""
+"""Networks that others made: TorchScript, or the folder of a MONAI bundle, of whose configuration nothing is run."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import Any
 import torch
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.networks.bundle_network import _Plain, load_bundle_network
 
 _METADATA, _INFERENCE = "metadata.json", "inference.json"
 
@@ -30,7 +28,7 @@ class Bundle:
     metadata
         MONAI's ``metadata.json``; empty where there is none.
     inference
-        MONAI's ``inference.json`` (preprocessing, inferer, ...); empty where there is none.
+        MONAI's ``inference.json`` (preprocessing, inferer ...), as it is written; empty where there is none.
     """
 
     path: Path
@@ -38,9 +36,15 @@ class Bundle:
     metadata: dict[str, Any]
     inference: dict[str, Any]
 
-    def parser(self) -> Any:
-        """MONAI's parser of `inference`, which can instantiate its parts."""
-        return _parser(self.inference, self.metadata, self.path)
+    def plain(self, value: Any) -> Any:
+        """A value of `inference` with its references followed and its arithmetic done.
+
+        Raises
+        ------
+        SyntheXError
+            When it holds more than that, see `bundle_network`.
+        """
+        return _Plain(self.path / "configs" / _INFERENCE, self.inference).of(value)
 
     def input_format(self) -> dict[str, Any]:
         """What the metadata says of the input (``spatial_shape``, ``value_range`` ...); empty where it says nothing."""
@@ -69,7 +73,8 @@ class Bundle:
 def load_bundle(path: Path) -> Bundle:
     """Load TorchScript (``.ts``, ``.pt``, with MONAI's metadata in it or without) or a bundle folder.
 
-    In a folder, ``models/model.ts`` is taken, else ``models/model.pt`` with the ``network_def`` of ``configs/inference.json``.
+    In a folder, ``models/model.ts`` is taken, else ``models/model.pt`` with the ``network_def`` of ``configs/inference.json``, see
+    `bundle_network`.
 
     Raises
     ------
@@ -86,15 +91,7 @@ def load_bundle(path: Path) -> Bundle:
         return _script(script, path, metadata, inference)
     if not weights.is_file():
         raise SyntheXError(f"MONAI bundle {path}: expected models/model.ts or models/model.pt, found neither.")
-    if "network_def" not in inference:
-        raise SyntheXError(f"MONAI bundle {path}: models/model.pt needs network_def in configs/{_INFERENCE}, found none.")
-    try:
-        network = _parser(inference, metadata, path).get_parsed_content("network_def")
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-        network.load_state_dict(state.get("model", state))
-    except Exception as error:  # what a configuration of somebody else raises can be anything
-        raise SyntheXError(f"MONAI bundle {path}: models/model.pt cannot be loaded: {_first_line(error)}.") from error
-    return Bundle(path, network.eval(), metadata, inference)
+    return Bundle(path, load_bundle_network(path).eval(), metadata, inference)
 
 
 def _script(file: Path, path: Path, metadata: dict[str, Any], inference: dict[str, Any]) -> Bundle:
@@ -105,15 +102,6 @@ def _script(file: Path, path: Path, metadata: dict[str, Any], inference: dict[st
         raise SyntheXError(f"Network {file} is no TorchScript file: {_first_line(error)}.") from error
     inside = [_json(extra[name], f"{file}, {name}") if extra[name] else {} for name in (_METADATA, _INFERENCE)]
     return Bundle(path, network.eval(), inside[0] or metadata, inside[1] or inference)
-
-
-def _parser(inference: dict[str, Any], metadata: dict[str, Any], path: Path) -> Any:
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser(json.loads(json.dumps(inference)))  # a copy, for it is changed
-    parser["_meta_"] = metadata
-    parser["bundle_root"] = str(path)
-    return parser
 
 
 def _read_json(path: Path) -> dict[str, Any]:

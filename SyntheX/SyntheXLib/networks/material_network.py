@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,13 +96,14 @@ class MaterialNetwork:
         return index[0, 0].numpy().astype(np.uint8)
 
 
-def load_material_network(path: Path) -> MaterialNetwork:
+def load_material_network(path: Path, what: str = "Material network", name_of: Callable[[str], str] = material_name) -> MaterialNetwork:
     """Load a network from TorchScript (``.ts``, ``.pt``) with MONAI's ``metadata.json`` in it, or from the folder of a MONAI bundle.
 
     A bundle gives TorchScript as ``models/model.ts``, or weights as ``models/model.pt`` and the network in ``configs/inference.json`` or
     ``.yaml``, see `bundle_network`. The metadata names the materials in ``network_data_format.outputs.pred.channel_def`` and may give the
     input's ``spatial_shape`` and ``value_range``; a table ``synthex`` may give ``hu_range`` and ``spacing_mm``. TorchScript is a program
-    of its own, without access to Python, but one whose source should be trusted all the same.
+    of its own, without access to Python, but one whose source should be trusted all the same. Errors call the network
+    `what`; `name_of` makes the name of a channel of that in the metadata.
 
     Raises
     ------
@@ -115,17 +117,17 @@ def load_material_network(path: Path) -> MaterialNetwork:
         try:
             network = torch.jit.load(str(script), map_location="cpu", _extra_files=extra)
         except (RuntimeError, ValueError) as error:
-            raise SyntheXError(f"Material network {script} is no TorchScript file: {str(error).splitlines()[0]}.") from error
+            raise SyntheXError(f"{what} {script} is no TorchScript file: {str(error).splitlines()[0]}.") from error
     elif (path / "models" / "model.pt").is_file():
         network = load_bundle_network(path)
     else:
         raise SyntheXError(
-            f"Material network {path}: expected a TorchScript file or a MONAI bundle with models/model.ts or models/model.pt, found none."
+            f"{what} {path}: expected a TorchScript file or a MONAI bundle with models/model.ts or models/model.pt, found none."
         )
     beside = path / "configs" / _METADATA
     text = extra[_METADATA] or (beside.read_text(encoding="utf-8") if path.is_dir() and beside.is_file() else "")
     if not text:
-        raise SyntheXError(f"Material network {path}: expected {_METADATA} (MONAI) with the materials of the channels, found none.")
+        raise SyntheXError(f"{what} {path}: expected {_METADATA} (MONAI) with the materials of the channels, found none.")
     try:
         metadata = json.loads(text)
         form, own = metadata["network_data_format"], metadata.get("synthex", {})
@@ -141,10 +143,9 @@ def load_material_network(path: Path) -> MaterialNetwork:
                 options[key] = (low, high)
         options["spacing_mm"] = float(own.get("spacing_mm", 0))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SyntheXError(f"Material network {path}: {_METADATA} is not as MONAI has it ({type(error).__name__}: {error}).") from error
+        raise SyntheXError(f"{what} {path}: {_METADATA} is not as MONAI has it ({type(error).__name__}: {error}).") from error
     if sorted(names) != list(range(len(names))):
         raise SyntheXError(
-            f"Material network {path}: expected materials for the channels 0 to {len(names) - 1}, "
-            f"found {', '.join(map(str, sorted(names)))}."
+            f"{what} {path}: expected materials for the channels 0 to {len(names) - 1}, found {', '.join(map(str, sorted(names)))}."
         )
-    return MaterialNetwork(network, tuple(material_name(names[channel]) for channel in range(len(names))), **options)
+    return MaterialNetwork(network, tuple(name_of(names[channel]) for channel in range(len(names))), **options)

@@ -123,6 +123,18 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> tuple[Tr
         When the file is missing, is no model file, comes from a later version, or its weights do not fit its description.
     """
     path = Path(path)
+    content, description = _read(path)
+    network = build_network(description)
+    load_weights(network, content["weights"], path)
+    return network.to(device).to(memory_format=torch.channels_last).eval(), description  # type: ignore[call-overload]
+
+
+def read_model_description(path: Path | str) -> ModelDescription:
+    """What a model file says of itself; errors as of `load_model`, but the weights are not looked at."""
+    return _read(Path(path))[1]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], ModelDescription]:
     content = load_safely(path, "model file")
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise SyntheXError(f"{path} is not a SyntheX model file: expected the format '{_FORMAT}' (as `synthex train` writes model.pt).")
@@ -131,10 +143,7 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> tuple[Tr
     for key in ("description", "weights"):
         if not isinstance(content.get(key), dict):
             raise SyntheXError(f"{path} is a damaged model file: the entry '{key}' is missing.")
-    description = ModelDescription.from_dict(content["description"], str(path))
-    network = build_network(description)
-    load_weights(network, content["weights"], path)
-    return network.to(device).to(memory_format=torch.channels_last).eval(), description  # type: ignore[call-overload]
+    return content, ModelDescription.from_dict(content["description"], str(path))
 
 
 def load_safely(path: Path, kind: str) -> Any:

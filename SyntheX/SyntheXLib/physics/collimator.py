@@ -76,6 +76,9 @@ class Collimator:
             float32 of the common shape, `leakage` to 1.
         """
         x, y = x_mm - self.center_x_mm, y_mm - self.center_y_mm
+        farthest = np.hypot(np.abs(x).max(), np.abs(y).max()) + penumbra_mm / 2
+        if farthest <= min(self.width_mm, self.height_mm, self.iris_mm) / 2:  # all edges lie beyond, as of most devices' open field
+            return np.ones(np.broadcast_shapes(x.shape, y.shape), np.float32)
         angle = np.deg2rad(self.rotation_deg)
         along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
 

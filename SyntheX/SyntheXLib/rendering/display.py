@@ -22,8 +22,14 @@ def log_image(signal: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(signal, SIGNAL_FLOOR), dtype=np.float32)
 
 
-def to_uint8(signal: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.5)) -> np.ndarray:
-    """(H, W) linear signal as 8-bit grey for display: bone bright, window between two percentiles of the log image."""
-    image = log_image(signal)
+def to_gray(image: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.5), gamma: float = 1.0) -> np.ndarray:
+    """(H, W) log image, bone bright, as 8-bit grey: black and white at two percentiles, above a gamma of 1 with most greys for bone."""
     low, high = np.percentile(image, percentiles)
-    return (np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
+    if high <= low:
+        low, high = image.min(), image.max()
+    return (np.clip((image - low) / max(high - low, 1e-12), 0, 1) ** gamma * 255 + 0.5).astype(np.uint8)
+
+
+def to_uint8(signal: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.5)) -> np.ndarray:
+    """(H, W) linear signal as 8-bit grey for display, see `to_gray`."""
+    return to_gray(log_image(signal), percentiles)

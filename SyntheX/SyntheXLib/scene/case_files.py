@@ -26,9 +26,10 @@ class CaseFiles:
     Attributes
     ----------
     ct
-        Image file, or folder of one DICOM series.
+        Image file, or folder of one DICOM series; None makes a pseudo-CT of the label map, see `scene.pseudo_ct`.
     labels
-        Label map whose numbers are TotalSegmentator v2's, or are named by `label_names` or by the file itself (``.seg.nrrd``).
+        Label map whose numbers are TotalSegmentator v2's, or are named by `label_names` or by the file itself (``.seg.nrrd``). None where
+        the task sees nothing of the CT.
     landmarks
         Markups file, or None.
     label_names
@@ -39,20 +40,24 @@ class CaseFiles:
         Label map whose labels are materials, see `rendering.material_map`; None takes the materials from the HU.
     material_names
         Colour table or CSV of its numbers, or None.
+    lesions
+        Mask whose voxels above 0 are lesions, or None.
     """
 
-    ct: Path
-    labels: Path
+    ct: Path | None
+    labels: Path | None
     landmarks: Path | None = None
     label_names: Path | None = None
     name: str = ""
     materials: Path | None = None
     material_names: Path | None = None
+    lesions: Path | None = None
 
     @property
     def title(self) -> str:
-        """`name`, or the CT's file name without suffixes."""
-        return self.name or self.ct.name.split(".")[0]
+        """`name`, or the file name of the CT (else of the label map) without suffixes."""
+        path = self.ct or self.labels
+        return self.name or (path.name.split(".")[0] if path else "case")
 
 
 def load_specimen(case: CaseFiles, task: Task) -> Specimen:
@@ -66,20 +71,30 @@ def load_specimen(case: CaseFiles, task: Task) -> Specimen:
     SyntheXError
         When a file cannot be read, the frames do not meet, or a check of `make_specimen` fails.
     """
-    label_image = read_image(case.labels, "label map")
-    names = read_label_names(case.label_names) if case.label_names else segment_names(label_image)
+    label_image = read_image(case.labels, "label map") if case.labels else None
+    names = read_label_names(case.label_names) if case.label_names else segment_names(label_image) if label_image else None
     landmarks = read_markups(case.landmarks) if case.landmarks else {}
-    return specimen_from_images(case.title, read_image(case.ct, "CT"), label_image, names, landmarks, task, str(case.labels))
+    if case.ct is not None:
+        ct = read_image(case.ct, "CT")
+    elif label_image is not None:
+        from SyntheXLib.scene.pseudo_ct import pseudo_ct
+
+        ct = pseudo_ct(label_image, names, case.title)
+    else:
+        raise SyntheXError(f"Case {case.title}: expected a CT or a label map, found neither.")
+    lesions = read_image(case.lesions, "lesion mask") if case.lesions else None
+    return specimen_from_images(case.title, ct, label_image, names, landmarks, task, str(case.labels), lesions)
 
 
 def specimen_from_images(
     name: str,
     ct: sitk.Image,
-    label_image: sitk.Image,
+    label_image: sitk.Image | None,
     names: Mapping[int, str] | None,
     landmarks: Mapping[str, np.ndarray],
     task: Task,
     where: str = "",
+    lesions: sitk.Image | None = None,
 ) -> Specimen:
     """Map, clean and check a case for a task; see `load_specimen`.
 
@@ -88,7 +103,7 @@ def specimen_from_images(
     name
         Of the specimen.
     ct, label_image
-        Hounsfield units, and label numbers on any grid of the same frame.
+        Hounsfield units, and label numbers on any grid of the same frame; no label map where the task sees nothing of the CT.
     names
         Label number to name; None for TotalSegmentator's numbers.
     landmarks
@@ -97,6 +112,8 @@ def specimen_from_images(
         What is to be seen.
     where
         What errors call the label map; by default "of" the specimen's name.
+    lesions
+        Mask on any grid of the same frame whose voxels above 0 are the task's lesions; None without.
 
     Raises
     ------
@@ -104,24 +121,59 @@ def specimen_from_images(
         When the frames do not meet, or a check of `make_specimen` fails.
     """
     where = where or f"of {name}"
-    if label_image.GetNumberOfComponentsPerPixel() > 1:
-        raise SyntheXError(f"Label map {where}: expected one number a voxel, found {label_image.GetNumberOfComponentsPerPixel()} layers.")
-    label_image, notes = on_grid_of(label_image, ct, name, where)
-    labels = sitk.GetArrayViewFromImage(label_image)
-    masks = {}
-    for structure in task.structures:
-        numbers = label_numbers(structure, names)
-        parts = [mask for number in numbers if (mask := largest_component(labels == number)).any()]
-        if parts:
-            masks[structure.name] = np.logical_or.reduce(parts)
-    if not masks:
-        found = ", ".join(str(number) for number in np.unique(labels)[:20])
+    masks: dict[str, np.ndarray] = {}
+    notes = coarseness(ct, name, task)
+    if label_image is not None:
+        masks |= _structure_masks(label_image, names, ct, name, task, where, notes)
+    if lesions is not None:
+        on_ct, more_notes = on_grid_of(lesions, ct, name, f"of the lesions of {name}")
+        notes += more_notes
+        masks |= {s.name: sitk.GetArrayViewFromImage(on_ct) > 0 for s in task.structures if s.source == "lesion"}
+    wanted = [structure for structure in task.structure_names if structure not in task.made_structures]
+    if wanted and not any(mask.any() for mask in masks.values()):
+        if label_image is None:
+            raise SyntheXError(f"Case {name}: task '{task.name}' needs a label map with {', '.join(wanted)}, found none.")
+        found = ", ".join(str(number) for number in np.unique(sitk.GetArrayViewFromImage(label_image))[:20])
         raise SyntheXError(
             f"Label map {where}: none of the structures of task '{task.name}' ({', '.join(task.structure_names)}) is in it; "
             f"found the numbers {found}."
         )
-    specimen = make_specimen(name, sitk.GetArrayFromImage(ct), ijk_to_ras(ct), masks, task.structure_names, landmarks, task.landmark_names)
+    hu, matrix = sitk.GetArrayFromImage(ct), ijk_to_ras(ct)
+    landmarks = {key: point for key, point in landmarks.items() if key not in task.landmark_names or key in task.patient_landmarks}
+    specimen = make_specimen(name, hu, matrix, masks, task.structure_names, landmarks, task.patient_landmarks, made=task.made_structures)
     return replace(specimen, warnings=(*notes, *specimen.warnings))
+
+
+def _structure_masks(
+    label_image: sitk.Image, names: Mapping[int, str] | None, ct: sitk.Image, name: str, task: Task, where: str, notes: list[str]
+) -> dict[str, np.ndarray]:
+    """Structure to (K, J, I) bool on the CT's grid, of those in the label map."""
+    if label_image.GetNumberOfComponentsPerPixel() > 1:
+        raise SyntheXError(f"Label map {where}: expected one number a voxel, found {label_image.GetNumberOfComponentsPerPixel()} layers.")
+    label_image, more = on_grid_of(label_image, ct, name, where)
+    notes += more
+    labels = sitk.GetArrayViewFromImage(label_image)
+    masks = {}
+    for structure in task.structures:
+        if structure.source == "tool":
+            continue
+        # Lesions are many; of an organ, what lies elsewhere are specks.
+        whole = (labels == number for number in label_numbers(structure, names))
+        found = whole if structure.source == "lesion" else map(largest_component, whole)
+        parts = [mask for mask in found if mask.any()]
+        if parts:
+            masks[structure.name] = np.logical_or.reduce(parts)
+    return masks
+
+
+def coarseness(ct: sitk.Image, name: str, task: Task) -> list[str]:
+    """A sentence when the CT's voxels are coarser than those the task was published with; else nothing."""
+    finest, coarsest = task.simulation.ct_spacing_mm
+    spacing = ct.GetSpacing()
+    if not coarsest or max(spacing) <= 1.01 * coarsest:
+        return []
+    found = " x ".join(f"{side:.3g}" for side in spacing)
+    return [f"CT of {name} has voxels of {found} mm, coarser than the {finest:g} to {coarsest:g} mm of task '{task.name}'."]
 
 
 def read_image(path: Path | str, what: str = "image") -> sitk.Image:

@@ -52,8 +52,19 @@ class CArmPose:
 
 
 def sample_pose(settings: PoseSettings, rng: np.random.Generator) -> CArmPose:
-    """Draw every number of a pose uniformly from the task's range for it."""
-    return CArmPose(**{field.name: float(rng.uniform(*getattr(settings, field.name))) for field in fields(CArmPose)})
+    """Draw every number of a pose from the task's distribution of it: uniform in its range, shifts with a normal one added."""
+    pose = {field.name: float(rng.uniform(*getattr(settings, field.name))) for field in fields(CArmPose)}
+    for axis in ("lr", "is", "ap"):
+        pose[f"translation_{axis}_mm"] += float(rng.normal(0.0, getattr(settings, f"translation_{axis}_sd_mm")))
+    return CArmPose(**pose)
+
+
+def shear_about(center: np.ndarray, degrees: float) -> np.ndarray:
+    """(4, 4) shear of the world: a point that lies the height S above `center` (3,) (RAS, mm) moves by S tan(angle) towards R."""
+    matrix = np.eye(4)
+    matrix[0, 2] = np.tan(np.deg2rad(degrees))
+    matrix[0, 3] = -matrix[0, 2] * center[2]
+    return matrix
 
 
 def rotation_about(axis: int, degrees: float) -> np.ndarray:

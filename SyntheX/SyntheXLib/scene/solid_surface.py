@@ -9,7 +9,7 @@ from SyntheXLib.scene.solids import Solid
 from SyntheXLib.scene.tools import Tool
 
 # Cells of the grid, the shortest side of one (mm), and cells left empty around the body.
-_CELLS, _FINEST_MM, _MARGIN = 1_000_000, 0.1, 2
+_CELLS, _FINEST_MM, _MARGIN = 300_000, 0.15, 2
 # Rays along each side of a cell; their source is so far away (mm) that they are parallel to a thousandth of a millimetre.
 _RAYS, _FAR_MM = 2, 1e6
 

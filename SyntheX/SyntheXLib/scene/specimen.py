@@ -49,13 +49,15 @@ class Specimen:
         return np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
 
     def structure_centroid(self, names: Sequence[str]) -> np.ndarray:
-        """(3,) centroid (RAS, mm) of all voxels that belong to any of the structures.
+        """(3,) centroid (RAS, mm) of all voxels that belong to any of the structures; without names, the middle of the CT.
 
         Raises
         ------
         SyntheXError
             When a structure is unknown or none of them has a voxel.
         """
+        if not names:
+            return self.ijk_to_ras[:3, :3] @ ((np.array(self.hu.shape[::-1]) - 1) / 2) + self.ijk_to_ras[:3, 3]
         bits = 0
         for name in names:
             if name not in self.structures:
@@ -82,6 +84,7 @@ def make_specimen(
     structures: Sequence[str],
     landmarks: Mapping[str, np.ndarray] | None = None,
     landmark_names: Sequence[str] | None = None,
+    made: Sequence[str] = (),
 ) -> Specimen:
     """Check the parts and put them together.
 
@@ -101,6 +104,8 @@ def make_specimen(
         Name to (3,) world position (RAS, mm).
     landmark_names
         Landmarks of the task: others are dropped with a warning, missing ones are listed in a warning. None keeps all.
+    made
+        Structures that need not be there, since a tool or synthesised lesions are them.
 
     Raises
     ------
@@ -115,7 +120,7 @@ def make_specimen(
     if not np.isfinite(ijk_to_ras).all() or abs(np.linalg.det(ijk_to_ras[:3, :3])) < 1e-9:
         raise SyntheXError(f"CT of {name}: the IJK-to-RAS matrix must be invertible, found {ijk_to_ras.tolist()}.")
     hu = _checked_hu(name, hu, warnings)
-    bits = _bit_field(name, masks, structures, hu.shape, warnings)
+    bits = _bit_field(name, masks, structures, hu.shape, warnings, made)
     points = _checked_landmarks(name, landmarks or {}, landmark_names, ijk_to_ras, hu.shape, warnings)
     return Specimen(name, hu, ijk_to_ras, bits, tuple(structures), points, tuple(warnings))
 
@@ -140,19 +145,24 @@ def _checked_hu(name: str, hu: np.ndarray, warnings: list[str]) -> np.ndarray:
 
 
 def _bit_field(
-    name: str, masks: Mapping[str, np.ndarray], structures: Sequence[str], shape: tuple[int, ...], warnings: list[str]
+    name: str,
+    masks: Mapping[str, np.ndarray],
+    structures: Sequence[str],
+    shape: tuple[int, ...],
+    warnings: list[str],
+    made: Sequence[str],
 ) -> np.ndarray:
     bits = np.zeros(shape, np.uint16 if len(structures) <= 16 else np.uint32)
     empty = []
     for bit, structure in enumerate(structures):
         mask = masks.get(structure)
         if mask is None or not mask.any():
-            empty.append(structure)
+            empty += [structure] if structure not in made else []
             continue
         if mask.shape != shape:
             raise SyntheXError(f"Label map of {name}: '{structure}' has shape {mask.shape}, expected the CT's {shape}.")
         bits[mask] |= bits.dtype.type(1 << bit)
-    if structures and len(empty) == len(structures):
+    if empty and len(empty) == len(set(structures) - set(made)):
         raise SyntheXError(f"Label map of {name}: none of the structures {', '.join(structures)} has a voxel.")
     if empty:
         warnings.append(f"Label map of {name}: no voxel of {', '.join(empty)}.")

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import itk_image, read_label_names
+from SyntheXLib.segmentation.label_grid import labels_on_grid
 from SyntheXLib.segmentation.preprocessing import Preprocessing, preprocessing_by_options, preprocessing_of_bundle
 
 if TYPE_CHECKING:
@@ -91,10 +92,7 @@ class SegmentationModel:
         except RuntimeError as error:  # of SimpleITK or of a bundle's own transforms
             raise SyntheXError(f"Network {self.bundle.path}: the preprocessing fails: {error.__cause__ or error}.") from error
         labels = self._labels(values, device, progress)
-        found = itk_image(np.ascontiguousarray(labels.transpose(2, 1, 0)), matrix)
-        # Between voxels of another size labels are smoothed; where axes are only turned, every voxel finds its own again.
-        same = np.allclose(sorted(found.GetSpacing()), sorted(ct.GetSpacing()), rtol=1e-3)
-        return sitk.Resample(found, ct, sitk.Transform(), sitk.sitkNearestNeighbor if same else sitk.sitkLabelGaussian, 0)
+        return labels_on_grid(itk_image(np.ascontiguousarray(labels.transpose(2, 1, 0)), matrix), ct)
 
     def _labels(self, values: Any, device: str, progress: Callable[[int, int], None] | None) -> np.ndarray:
         """(I, J, K) channel with the highest score, of (1, I, J, K) values; slab by slab, so that memory does not grow with the volume."""
@@ -148,7 +146,8 @@ class SegmentationModel:
 def load_model(path: Path, options: ModelOptions | None = None) -> SegmentationModel:
     """Load a TorchScript file or MONAI bundle as a segmentation network.
 
-    A bundle's ``inference.json`` tells preprocessing and window. Without it, a table ``synthex`` in the metadata may give ``orientation``,
+    A bundle's ``inference.json`` tells preprocessing and window; what the options say goes before, and an HU range replaces all of its
+    preprocessing. Without it, a table ``synthex`` in the metadata may give ``orientation``,
     ``spacing_mm`` and ``hu_range``, and the options all that; see `ModelOptions`.
 
     Raises
@@ -166,11 +165,8 @@ def load_model(path: Path, options: ModelOptions | None = None) -> SegmentationM
             f"Network {path}: expected names of its output channels, 0 (background), 1, 2 ..., in MONAI's metadata or by --channels, "
             f"found {', '.join(map(str, sorted(names)))}."
         )
-    own = bundle.inference.get("preprocessing")
-    if own is not None and (options.orientation, options.spacing_mm, options.hu_range) != (None, None, None):
-        raise SyntheXError(f"Network {path} brings its own preprocessing: expected no --orientation, --spacing or --hu-range.")
-    if own is not None:
-        preprocessing = preprocessing_of_bundle(bundle)
+    if bundle.inference.get("preprocessing") is not None and options.hu_range is None:
+        preprocessing = preprocessing_of_bundle(bundle, options.orientation, options.spacing_mm)
     else:
         preprocessing = preprocessing_by_options(bundle, options.orientation, options.spacing_mm, options.hu_range)
     del names[0]
@@ -181,13 +177,10 @@ def _inferer(bundle: Bundle, options: ModelOptions) -> dict[str, Any]:
     """The sliding window: the bundle's own, else by the input's shape in the metadata; the option's side before both."""
     found: dict[str, Any] = {"overlap": 0.25, "mode": "gaussian", "padding_mode": "constant"}
     side: Any = None
-    if "inferer" in bundle.inference:
-        try:
-            own = bundle.parser().get_parsed_content("inferer")
-        except Exception as error:  # as above
-            raise SyntheXError(f"Network {bundle.path}: the inferer of inference.json cannot be made: {error}.") from error
-        side = getattr(own, "roi_size", None)
-        found |= {name: getattr(own, name) for name in found if hasattr(own, name)}
+    own = bundle.inference.get("inferer")
+    if isinstance(own, dict) and str(own.get("_target_")).endswith("SlidingWindowInferer"):
+        side = bundle.plain(own.get("roi_size")) if options.window is None else None
+        found |= {name: bundle.plain(own[name]) for name in found if name in own}
     shape = bundle.input_format().get("spatial_shape", ())
     if side is None and len(shape) == 3 and all(isinstance(length, int) for length in shape):  # else a formula such as "*"
         side = shape

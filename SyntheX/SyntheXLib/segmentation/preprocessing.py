@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 IMAGE = "image"
 _DEFAULT_HU = (-1000.0, 2000.0)
-# Steps of a bundle that SyntheX does itself: the image has been read, has its channel, and is brought to its grid.
-_READING, _ORIENTATION, _SPACING = ("LoadImaged", "EnsureChannelFirstd", "AddChanneld"), "Orientationd", "Spacingd"
+# Steps of a bundle that SyntheX does itself or that change nothing here: the image has been read, has its channel, is brought to its grid.
+_DONE = ("LoadImaged", "EnsureChannelFirstd", "AddChanneld", "EnsureTyped", "CastToTyped", "ToTensord")
+_ORIENTATION, _SPACING = "Orientationd", "Spacingd"
+# Steps on the values, which MONAI does.
+_VALUES = ("ScaleIntensityRanged", "ScaleIntensityd", "NormalizeIntensityd", "ThresholdIntensityd", "ScaleIntensityRangePercentilesd")
 
 
 @dataclass(frozen=True)
@@ -80,34 +83,41 @@ def preprocessing_by_options(
     return Preprocessing(_axes(axes, bundle), (spacing, spacing, spacing) if spacing else None, values)
 
 
-def preprocessing_of_bundle(bundle: Bundle) -> Preprocessing:
-    """What the bundle's ``inference.json`` does to an image; order of grid and values apart, as MONAI does it.
+def preprocessing_of_bundle(bundle: Bundle, orientation: str | None, spacing_mm: float | None) -> Preprocessing:
+    """What the bundle's ``inference.json`` does to an image, unless the user says otherwise of the grid; the grid comes before the values.
 
     Raises
     ------
     SyntheXError
-        When it cannot be made.
+        When it holds a step that is not known, or an expression that is more than arithmetic.
     """
-    parser = bundle.parser()
-    orientation, spacing, values = None, None, []
+    import monai.transforms
+    from monai.transforms.compose import Compose
+
+    spacing = None if spacing_mm is None else (spacing_mm,) * 3
+    values = []
     try:
-        parser["image_key"] = IMAGE
-        for place, step in enumerate(parser.get("preprocessing#transforms")):
-            kind = str(step.get("_target_"))
-            if kind.endswith(_ORIENTATION):
-                orientation = _axes(str(parser.get_parsed_content(f"preprocessing#transforms#{place}#axcodes")), bundle)
-            elif kind.endswith(_SPACING):
-                pixdim = parser.get_parsed_content(f"preprocessing#transforms#{place}#pixdim")
-                first, second, third = (float(pixdim),) * 3 if isinstance(pixdim, float | int) else map(float, pixdim)
-                spacing = (first, second, third)
-            elif not kind.endswith(_READING):
-                values.append(step)
-        parser["preprocessing#transforms"] = values
-        return Preprocessing(orientation, spacing, parser.get_parsed_content("preprocessing"))
-    except SyntheXError:
-        raise
-    except Exception as error:  # what a configuration of somebody else raises can be anything
-        raise SyntheXError(f"Network {bundle.path}: the preprocessing of inference.json cannot be made: {error}.") from error
+        for step in bundle.inference["preprocessing"]["transforms"]:
+            kind, given = str(step["_target_"]).rpartition(".")[2], {key: part for key, part in step.items() if not key.startswith("_")}
+            if kind == _ORIENTATION:
+                orientation = orientation or str(bundle.plain(given["axcodes"]))
+            elif kind == _SPACING:
+                if spacing is None:
+                    pixdim = bundle.plain(given["pixdim"])
+                    first, second, third = (float(pixdim),) * 3 if isinstance(pixdim, float | int) else map(float, pixdim)
+                    spacing = (first, second, third)
+            elif kind in _VALUES:
+                values.append(getattr(monai.transforms, kind)(**(bundle.plain(given) | {"keys": IMAGE})))
+            elif kind not in _DONE:
+                raise SyntheXError(
+                    f"Network {bundle.path}: the preprocessing of inference.json has the step {kind}, expected {_ORIENTATION}, {_SPACING}, "
+                    f"{', '.join(_VALUES)} or what reads the image."
+                )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SyntheXError(
+            f"Network {bundle.path}: the preprocessing of inference.json is not as MONAI has it ({type(error).__name__}: {error})."
+        ) from error
+    return Preprocessing(_axes(orientation.upper(), bundle) if orientation else None, spacing, Compose(values))
 
 
 def _axes(letters: str, bundle: Bundle) -> str:

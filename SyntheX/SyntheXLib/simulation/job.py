@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from SyntheXLib.datasets.format import DatasetHeader, shard_is_valid
+from SyntheXLib.datasets.format import PARAMETERS, DatasetHeader, shard_is_valid
 from SyntheXLib.datasets.writer import ShardClaim, write_shard
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import sha256
 from SyntheXLib.rendering.material_map import MaterialCaster, read_material_map
 from SyntheXLib.rendering.renderer import check_level, make_renderer
-from SyntheXLib.scene.case_files import CaseFiles, load_specimen
+from SyntheXLib.scene.case_files import CaseFiles
+from SyntheXLib.scene.drawn_tools import check_tools
+from SyntheXLib.scene.given_views import GivenView
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.simulation.patients import Patients
 from SyntheXLib.simulation.specimen_store import SpecimenStore
 from SyntheXLib.simulation.view import ViewSettings, make_view
 from SyntheXLib.tasks.task import Task
@@ -42,6 +43,8 @@ class ShardJob:
         Random seed, number of images, images a shard.
     renderer
         Name of the renderer.
+    views
+        View of each image, which shows the case of that name (with one case the name may be empty) as it is; empty draws views.
     """
 
     folder: Path
@@ -52,6 +55,7 @@ class ShardJob:
     count: int
     shard_size: int = 50
     renderer: str = "auto"
+    views: tuple[GivenView, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("count", "shard_size"):
@@ -62,6 +66,39 @@ class ShardJob:
         if not self.cases:
             raise SyntheXError("Expected at least one case (CT and label map), found none.")
         check_level(self.renderer, self.settings.level)
+        if self.renderer == "deepdrr" and any(self.task.scene.shear_deg):
+            raise SyntheXError(f"Renderer 'deepdrr' cannot shear the patient, as task '{self.task.name}' does: use --renderer own.")
+        if self.settings.tool_files and any(self.task.scene.shear_deg):
+            raise SyntheXError(f"A tool file needs a task that does not shear the patient, found shear_deg in task '{self.task.name}'.")
+        check_tools(self.task.scene.tools)
+        if self.views:
+            self._check_views()
+        Patients(self.task, self.cases, self.seed)  # tells what does not go together
+
+    def _check_views(self) -> None:
+        if len(self.views) != self.count:
+            raise SyntheXError(f"Expected a given view for each image, found {len(self.views)} views and {self.count} images.")
+        if self.task.variation.variants or any(self.task.scene.shear_deg):
+            raise SyntheXError("Given views show the patient as it is, found variants or a shear: leave them out.")
+        for number in range(self.count):
+            self.case_of(number)
+
+    def case_of(self, index: int) -> int:
+        """Number of the case that an image shows.
+
+        Raises
+        ------
+        SyntheXError
+            When a given view names a specimen that is none of the cases.
+        """
+        if not self.views:
+            return index % len(self.cases)
+        name, titles = self.views[index].specimen, [case.title for case in self.cases]
+        if not name and len(titles) == 1:
+            return 0
+        if name not in titles:
+            raise SyntheXError(f"View {index} shows the specimen '{name}', expected one of the cases {', '.join(titles)}.")
+        return titles.index(name)
 
     def shard_range(self, shard: int) -> range:
         """Indices of the images of a shard."""
@@ -77,7 +114,10 @@ class ShardJob:
         return DatasetHeader(
             task=self.task,
             specimens=tuple(_describe(case) for case in self.cases),
-            configuration=self.settings.describe(self.task, make_renderer(self.renderer)),
+            configuration={
+                **self.settings.describe(self.task, make_renderer(self.renderer)),
+                **({"views": [view.to_dict() for view in self.views]} if self.views else {}),
+            },
             seed=self.seed,
             count=self.count,
             shard_size=self.shard_size,
@@ -86,7 +126,7 @@ class ShardJob:
 
 def _describe(case: CaseFiles) -> dict[str, Any]:
     files = {"ct": case.ct, "labels": case.labels, "landmarks": case.landmarks, "label_names": case.label_names}
-    files |= {"materials": case.materials, "material_names": case.material_names}
+    files |= {"materials": case.materials, "material_names": case.material_names, "lesions": case.lesions}
     description: dict[str, Any] = {"name": case.title}
     for key, path in files.items():
         if path is not None:
@@ -115,7 +155,7 @@ class ShardMaker:
         self.job = job
         self._store = store or SpecimenStore()
         self._renderers: dict[int, Any] = {}
-        self._isocenters: dict[int, np.ndarray] = {}
+        self._patients = Patients(job.task, job.cases, job.seed, self._store, job.case_of)
         self._casters: dict[int, MaterialCaster] = {}
         self._threads = threads
 
@@ -127,7 +167,7 @@ class ShardMaker:
         SyntheXError
             When the case is bad, see `scene.case_files.load_specimen`.
         """
-        return self._store.get(number, lambda: load_specimen(self.job.cases[number], self.job.task))
+        return self._patients.specimen(number)
 
     def make(self, shards: Iterable[int], on_image: Callable[[], None] | None = None, cancelled: Callable[[], bool] | None = None) -> None:
         """Render shards, unless they are there or somebody else is at them; while one is written the next is rendered.
@@ -180,15 +220,17 @@ class ShardMaker:
         return samples
 
     def _view(self, index: int) -> dict[str, Any]:
-        job, number = self.job, index % len(self.job.cases)
-        specimen = self.specimen(number)
-        if number not in self._isocenters:
-            self._isocenters[number] = specimen.structure_centroid(job.task.poses.isocenter)
-            # A renderer keeps its prepared volume, so each specimen has its own.
-            self._renderers[number] = make_renderer(job.renderer, threads=self._threads, share=self._store.share(number))
-        return make_view(
-            specimen, self._isocenters[number], job.task, job.settings, self._renderers[number], job.seed, index, self._caster(number)
-        )
+        job, number = self.job, self._patients.case_of(index)
+        patient = self._patients.of_image(index)
+        if number not in self._renderers:
+            # A renderer keeps its prepared volume, so each case has its own. Other processes have other patients of it at the same time.
+            share = None if self._patients.many else self._store.share(number)
+            self._renderers[number] = make_renderer(job.renderer, threads=self._threads, share=share)
+        renderer, caster = self._renderers[number], self._caster(number)
+        given = job.views[index] if job.views else None
+        view = make_view(patient.specimen, patient.isocenter, job.task, job.settings, renderer, job.seed, index, caster, given)
+        view[PARAMETERS].update(patient.record)
+        return view
 
     def _caster(self, number: int) -> MaterialCaster | None:
         case = self.job.cases[number]

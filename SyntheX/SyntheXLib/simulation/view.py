@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from SyntheXLib.rendering.material_map import MaterialCaster
 from SyntheXLib.rendering.renderer import Renderer, expose
 from SyntheXLib.scene.c_arm import Camera, load_device, task_camera
 from SyntheXLib.scene.device_file import Value
-from SyntheXLib.scene.poses import CArmPose, sample_pose
+from SyntheXLib.scene.drawn_tools import draw_tools
+from SyntheXLib.scene.given_views import GivenView
+from SyntheXLib.scene.poses import CArmPose, sample_pose, shear_about
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.scene.tool_files import read_tool
@@ -127,10 +129,11 @@ def make_view(
     seed: int,
     index: int,
     materials: MaterialCaster | None = None,
+    given: GivenView | None = None,
 ) -> dict[str, Any]:
     """Draw and render view `index` of a data set; `isocenter` is (3,) in the world (RAS, mm).
 
-    `materials` decomposes the specimen by a map, at the realistic level; None does so by the HU.
+    `materials` decomposes the specimen by a map, at the realistic level; None does so by the HU. `given` is a view in place of a drawn one.
 
     Returns
     -------
@@ -142,15 +145,29 @@ def make_view(
     SyntheXError
         When no ray of the view hits the CT.
     """
-    noise_rng, exposure_rng = (_stream(seed, index, number) for number in (1, 2))
-    pose = view_pose(task.poses, seed, index)
-    camera = task_camera(task.c_arm, pose.world_to_camera(isocenter), settings.image_size)
+    noise_rng, exposure_rng, tool_rng, patient_rng = (_stream(seed, index, number) for number in (1, 2, 4, 5))
+    isocenter = isocenter + patient_rng.uniform(-1, 1, 3) * task.poses.isocenter_spread_mm
+    shear_deg = float(patient_rng.uniform(*task.scene.shear_deg))
+    if given is None:
+        pose = view_pose(task.poses, seed, index)
+        world_to_camera = pose.world_to_camera(isocenter)
+        view_record: dict[str, Any] = {**pose.to_dict()}
+    else:
+        world_to_camera = given.matrix
+        depth = world_to_camera[2] @ [*isocenter, 1.0]
+        view_record = {"view": given.name, "source_to_isocenter_mm": float(depth)}
+    camera = task_camera(task.c_arm, world_to_camera, settings.image_size)
+    if shear_deg:
+        # What is sheared is the patient: the camera gets the CT's world sheared, so the voxels stay where they are.
+        camera = replace(camera, world_to_camera=camera.world_to_camera @ shear_about(isocenter, shear_deg))
     coverage, hit = ct_coverage(specimen, camera)
     if not hit:
         raise SyntheXError(
-            f"Image {index}: no ray hits the CT of {specimen.name} at pose {pose}; check isocentre and pose ranges of task '{task.name}'."
+            f"Image {index}: no ray hits the CT of {specimen.name} at pose {view_record}; "
+            f"check isocentre and pose ranges of task '{task.name}'."
         )
-    scene = Scene(specimen, tuple(_tool(path) for path in settings.tool_files))
+    tools, tool_record = draw_tools(task.scene.tools, isocenter, tool_rng, seed)
+    scene = Scene(specimen, (*(_tool(path) for path in settings.tool_files), *tools))
     fine = camera.resized((camera.shape[0] * settings.oversample, camera.shape[1] * settings.oversample))
     drawn = draw_values(settings.exposure_ranges or {}, exposure_rng)
     exposure = settings.exposure.with_values(drawn)
@@ -177,7 +194,15 @@ def make_view(
         names.LANDMARK_VISIBLE: visible,
         names.WORLD_TO_CAMERA: camera.world_to_camera,
         names.INTRINSICS: camera.intrinsics,
-        names.PARAMETERS: {"specimen": specimen.name, "coverage": coverage, **pose.to_dict(), **({"exposure": drawn} if drawn else {})},
+        names.PARAMETERS: {
+            "specimen": specimen.name,
+            "coverage": coverage,
+            "isocenter_ras_mm": isocenter.tolist(),
+            **view_record,
+            **({"shear_deg": shear_deg} if shear_deg else {}),
+            **({"tools": tool_record} if task.scene.tools else {}),
+            **({"exposure": drawn} if drawn else {}),
+        },
     }
 
 

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from SyntheXLib.evaluation.contact_sheet import write_page
 from SyntheXLib.files import atomic_write
-from SyntheXLib.inference.overlay import Layers, compose, to_gray
+from SyntheXLib.inference.overlay import GAMMA, Layers, compose
 from SyntheXLib.networks.heatmaps import ACTIVATION_THRESHOLD, find_peaks, peak_confidence
 from SyntheXLib.networks.losses import Targets
 from SyntheXLib.networks.transunet import NetworkOutput
+from SyntheXLib.rendering.display import to_gray
 from SyntheXLib.tasks.task import Task
 from SyntheXLib.training.config import TrainingConfig
 from SyntheXLib.training.data import EpochSampler, XrayTensors, derived_seed, open_sources
@@ -135,7 +136,7 @@ def _input_tiles(images: Tensor, truth: Targets, task: Task, plain: bool = True)
 
 
 def _gray(image: Tensor) -> NDArray[np.uint8]:
-    return to_gray(image[0].cpu().numpy())
+    return to_gray(image[0].cpu().numpy(), gamma=GAMMA)
 
 
 def _masks(labels: Tensor, task: Task) -> NDArray[np.bool_]:

@@ -44,7 +44,7 @@ class Split:
         if self.held_out:
             return f"validating on the {count} images of {', '.join(self.held_out)}, of which none is trained on"
         if self.shared:
-            return f"validating on {count} images, among them views of {', '.join(self.shared)}, which is trained on too"
+            return f"validating on {count} images, some of specimens that are trained on too: {', '.join(self.shared)}"
         if count and self.specimens > 1:
             return f"validating on {count} images of the {self.specimens} specimens that are trained on: too few to keep one apart"
         return ""

@@ -77,8 +77,8 @@ def pencil(
                     totals[3] += 1
 
 
-def slab(beam: Spectrum, thickness_mm: float, seed: int) -> tuple[float, np.ndarray, float, float]:
-    """Primary and (G, RINGS) scatter relative to the open beam, the scatter's mean energy (keV), and the number of its photons."""
+def slab(beam: Spectrum, thickness_mm: float, seed: int) -> tuple[float, np.ndarray, float]:
+    """Primary and (G, RINGS) scatter relative to the open beam, and the scatter's mean energy, keV."""
     detector = Detector(scintillator_mm=0.2165 / 4.51 / 0.75 * 10)
     front = DISTANCE_MM - GAPS_MM[0] - thickness_mm
     matrix = np.diag([SLAB_MM, SLAB_MM, thickness_mm, 1.0])
@@ -105,7 +105,7 @@ def slab(beam: Spectrum, thickness_mm: float, seed: int) -> tuple[float, np.ndar
             for more_rings, more_totals in pool.map(chunk, range(done, done + 8)):
                 rings, totals = rings + more_rings, totals + more_totals
             done += 8
-    return totals[1] / totals[0], rings / totals[0], totals[2] / rings[0].sum(), totals[3]
+    return totals[1] / totals[0], rings / totals[0], totals[2] / rings[0].sum()
 
 
 def within(shares: np.ndarray, sigmas_mm: np.ndarray, half_side_mm: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ def emission(primary: np.ndarray, scatter: np.ndarray) -> np.ndarray:
     return np.array([np.exp(found[0]), found[1], found[2]])
 
 
-def rows(kvp: float, slabs: list[tuple[float, np.ndarray, float, float]]) -> Iterable[list[float]]:
+def rows(kvp: float, slabs: list[tuple[float, np.ndarray, float]]) -> Iterable[list[float]]:
     """The table's rows of one beam from what `slab` gives for every thickness."""
     primary = np.array([found[0] for found in slabs])
     for place, gap in enumerate(GAPS_MM):
@@ -146,8 +146,8 @@ def rows(kvp: float, slabs: list[tuple[float, np.ndarray, float, float]]) -> Ite
         yields = emission(primary, scatter)
         # Sigmas from the forward peak to the broad one grow with the gap, of the first slab freely.
         fit, tie = np.log([0.03, 0.3, 0.65, 6 + 0.06 * gap, 30 + 0.25 * gap, 80 + 0.65 * gap]), 0.0
-        for thickness, (through, rings, mean_kev, scattered) in zip(THICKNESSES_MM, slabs, strict=True):
-            fit = gaussians(rings[place], scattered * rings[place].sum() / rings[0].sum(), fit, tie)
+        for thickness, (through, rings, mean_kev) in zip(THICKNESSES_MM, slabs, strict=True):
+            fit = gaussians(rings[place], SCATTERED * rings[place].sum() / rings[0].sum(), fit, tie)
             tie = 5.0
             yield [kvp, gap, thickness, through, rings[place].sum(), *np.exp(fit), mean_kev, *yields]
 

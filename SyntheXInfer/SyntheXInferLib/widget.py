@@ -1,0 +1,333 @@
+"""The panel of the Infer module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ctk
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
+from SyntheXHomeLib.panels import enable, needs
+from SyntheXHomeLib.settings import LAST_MODEL, recall
+from SyntheXInferLib.evaluation_panel import EvaluationPanel
+from SyntheXInferLib.image_nodes import frameCount, isSequence, knownIntensity, shownImage
+from SyntheXInferLib.logic import ModelFacts, SyntheXInferLogic
+from SyntheXInferLib.parameters import InferParameters
+from SyntheXInferLib.result_nodes import FoundNodes
+from SyntheXInferLib.series import SeriesRun
+from SyntheXInferLib.texts import factsText, foundText, modelNames, modelText
+from SyntheXLib.errors import SyntheXError
+
+_POLL_MS = 300
+# How long a slider must rest until the landmarks of a run are marked anew.
+_REST_MS = 100
+
+
+class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Choose image and model, find, look, evaluate, export."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = SyntheXInferLogic()
+        self.parameters: Any = None
+        self.run: SeriesRun | None = None
+        self._runImage: Any = None
+        self._model: tuple[Any, ModelFacts | str] = (None, "")  # path and time of the file, and its facts or why there are none
+        self._marked: Any = None  # threshold and visibility that the landmarks have
+        self._guiTag: Any = None
+
+    def setup(self) -> None:
+        """Build the panel."""
+        ScriptedLoadableModuleWidget.setup(self)
+        panel = slicer.util.loadUI(self.resourcePath("UI/SyntheXInfer.ui"))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.ui.progressBar.visible = False
+        self._pollTimer, self._markTimer = qt.QTimer(), qt.QTimer()
+        self._pollTimer.setInterval(_POLL_MS)
+        self._pollTimer.connect("timeout()", self._poll)
+        self._markTimer.setSingleShot(True)
+        self._markTimer.setInterval(_REST_MS)
+        self._markTimer.connect("timeout()", self._mark)
+        self.ui.imagePath.filters = ctk.ctkPathLineEdit.Files
+        self.ui.exportPath.filters = ctk.ctkPathLineEdit.Dirs
+        self.ui.imagePath.connect("currentPathChanged(QString)", self.updateState)
+        self.ui.modelPath.connect("currentPathChanged(QString)", self._onModelPath)
+        self.ui.loadButton.connect("clicked(bool)", self.onLoad)
+        self.ui.dicomButton.connect("clicked(bool)", self.onDicom)
+        self.ui.lastModelButton.connect("clicked(bool)", self.onLastModel)
+        self.ui.predictButton.connect("clicked(bool)", self.onPredict)
+        self.ui.deleteButton.connect("clicked(bool)", self.onDelete)
+        self._evaluation = EvaluationPanel(self.ui, self.logic)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
+        self._bind()
+
+    def enter(self) -> None:
+        """Called when the panel is opened."""
+        if self.parameters is None:
+            self._bind()
+        self.updateState()  # a training may have ended meanwhile
+
+    def cleanup(self) -> None:
+        """Called when the panel is unloaded."""
+        self._unbind()
+        self.removeObservers()
+
+    # The parameter node
+
+    def _bind(self) -> None:
+        self._unbind()
+        wrapper: Any = InferParameters  # its decorator gives it a constructor that no type checker sees
+        p = self.parameters = wrapper(self.logic.parameterNode())
+        if p.image is None:
+            p.image = self.logic.firstImage()
+        if not p.modelPath:
+            p.modelPath = self._lastModel()
+        self._guiTag = p.connectGui(self.ui)
+        self.ui.modelPath.currentPath = p.modelPath
+        self._evaluation.parameters = p
+        self.addObserver(p.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
+        self._marked = (p.threshold, p.showUnsure)
+        self._evaluation.showTable()
+        self.updateState()
+
+    def _unbind(self) -> None:
+        self._markTimer.stop()
+        self._stopRun()
+        self._evaluation.release()
+        if self.parameters is not None:
+            self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
+            self.parameters.disconnectGui(self._guiTag)
+            self.parameters = None
+
+    def _onSceneStartClose(self, *_arguments: Any) -> None:
+        self._unbind()
+        self.ui.statusLabel.text = ""
+
+    def _onSceneEndClose(self, *_arguments: Any) -> None:
+        self._bind()
+
+    def _onModified(self, *_arguments: Any) -> None:
+        p = self.parameters
+        if (p.threshold, p.showUnsure) != self._marked:
+            self._markTimer.start()
+        found = self.found
+        if found is not None:
+            self._showMasks(self.logic.shown(p.resultImage, found).segmentation)
+        self.updateState()
+
+    @property
+    def found(self) -> FoundNodes | None:
+        """What was found last, if it is still in the scene."""
+        p = self.parameters
+        there = p is not None and p.masks is not None and p.points is not None and p.resultImage is not None
+        return FoundNodes(p.masks, (p.points,)) if there else None
+
+    # What can be done now
+
+    def updateState(self, *_arguments: Any) -> None:
+        """Show what is known, enable what works now, and say of the rest why it does not."""
+        p = self.parameters
+        if p is None:
+            return
+        running = _("A run is being worked on.") if self.run is not None else ""
+        self._showImageFacts()
+        self._showModelFacts()
+        frames, model = frameCount(p.image), Path(p.modelPath)
+        lacks = needs((frames > 0, _("an X-ray")), (p.modelPath != "" and model.is_file(), _("a model file")))
+        button = self.ui.predictButton
+        if self.run is not None:
+            button.text = _("Cancel")
+            enable(button, _("End the work on the run; nothing is kept"))
+        else:
+            button.text = _("Find bones and landmarks") if frames <= 1 else _("Find them in {count} frames").format(count=frames)
+            enable(button, _("Apply the model to the image; a run is worked on in a process of its own"), lacks)
+        path = self.ui.imagePath.currentPath
+        enable(self.ui.loadButton, _("Load the X-ray file"), running or needs((path != "", _("a file"))))
+        last = self._lastModel()
+        reason = "" if last else _("No training has ended on this computer yet.")
+        enable(self.ui.lastModelButton, _("Take {path}").format(path=last), running or reason)
+        here = needs((self.found is not None, _("a result")))
+        tip = _("Remove the masks, points and evaluation that were made last")
+        enable(self.ui.deleteButton, tip, running or here)
+        for widget in (self.ui.imageSelector, self.ui.modelPath):
+            widget.enabled = self.run is None
+        self._evaluation.updateState(running or here, self.found)
+
+    def _showImageFacts(self) -> None:
+        image = self.parameters.image
+        known = image is not None and frameCount(image) > 0 and knownIntensity(image) is not None
+        try:
+            text = factsText(self.logic.facts(image), known) if frameCount(image) else ""
+        except SyntheXError as error:
+            text = str(error)
+        self.ui.factsLabel.text = text or "-"
+        why = _("Known: the image was made by SyntheX.") if known else ""
+        enable(self.ui.polarityBox, _("Which way round the image is; automatic: as the file says, else the network tries both ways"), why)
+        enable(self.ui.intensityBox, _("What the numbers follow; automatic: as the file says, else as displayed"), why)
+
+    def _showModelFacts(self) -> None:
+        path = Path(self.parameters.modelPath)
+        key = (path, path.stat().st_mtime) if self.parameters.modelPath and path.is_file() else (path, None)
+        if key != self._model[0]:
+            facts: ModelFacts | str = ""
+            if key[1] is not None:
+                try:
+                    facts = self.logic.modelFacts(path)
+                except SyntheXError as error:
+                    facts = str(error)
+            elif self.parameters.modelPath:
+                facts = _("There is no such file.")
+            self._model = (key, facts)
+        facts = self._model[1]
+        self.ui.modelLabel.text = (facts if isinstance(facts, str) else modelText(facts)) or "-"
+        self.ui.modelLabel.toolTip = _("What the model file says of itself") if isinstance(facts, str) else modelNames(facts)
+
+    @staticmethod
+    def _lastModel() -> str:
+        path = recall(LAST_MODEL)
+        return path if path and Path(path).is_file() else ""
+
+    # Image and model
+
+    def _onModelPath(self, path: str) -> None:
+        if self.parameters is not None and self.parameters.modelPath != path:
+            self.parameters.modelPath = path
+
+    def onLastModel(self) -> None:
+        """Take the model that was trained last."""
+        self.ui.modelPath.currentPath = self._lastModel()
+
+    def onDicom(self) -> None:
+        """Open Slicer's DICOM database."""
+        slicer.util.selectModule("DICOM")
+
+    def onLoad(self) -> None:
+        """Load the named file and choose it."""
+        with slicer.util.tryWithErrorDisplay(_("The X-ray could not be loaded."), waitCursor=True):
+            image = self.parameters.image = self.logic.loadImage(Path(self.ui.imagePath.currentPath).expanduser())
+            self._showImage(image)
+            self.ui.statusLabel.text = _("Loaded {name}.").format(name=image.GetName())
+
+    # Finding
+
+    def _options(self) -> dict[str, Any]:
+        p = self.parameters
+        return {
+            "device": p.device,
+            "polarity": p.polarity.value,
+            "intensity": p.intensity.value,
+            "spacing": (p.spacing, p.spacing) if p.spacing else None,
+        }
+
+    def onPredict(self) -> None:
+        """Apply the model to the image, or end the work on a run."""
+        if self.run is not None:
+            self._stopRun()
+            self.ui.statusLabel.text = _("Cancelled.")
+            self.updateState()
+            return
+        p = self.parameters
+        with slicer.util.tryWithErrorDisplay(_("The model could not be applied."), waitCursor=True):
+            if isSequence(p.image) or frameCount(p.image) > 1:
+                self.run, self._runImage = self.logic.startSeries(p.image, p.modelPath, **self._options()), p.image
+                self.ui.statusLabel.text = _("Reading the model ...")
+                self.ui.progressBar.maximum = 0  # busy until the first frame
+                self.ui.progressBar.visible = True
+                self._pollTimer.start()
+            else:
+                self._keep(p.image, self.logic.predict(p.image, p.modelPath, threshold=p.threshold, **self._options()))
+        self.updateState()
+
+    def _poll(self) -> None:
+        run, image = self.run, self._runImage
+        if run is None:
+            return
+        if image.GetScene() is None:
+            self._stopRun()
+            self.ui.statusLabel.text = _("Cancelled: the image was removed.")
+            self.updateState()
+            return
+        done, total = run.progress()
+        if total:
+            self.ui.progressBar.maximum, self.ui.progressBar.value = total, done
+            self.ui.statusLabel.text = _("{done} of {total} frames").format(done=done, total=total)
+        if not run.finished():
+            return
+        self._pollTimer.stop()
+        self.run = self._runImage = None
+        self.ui.progressBar.visible = False
+        self.ui.statusLabel.text = ""
+        with slicer.util.tryWithErrorDisplay(_("The model could not be applied."), waitCursor=True):
+            sequence, found = self.logic.showSeries(image, run.result(), self.parameters.threshold)
+            self.parameters.image = sequence
+            self._keep(sequence, found)
+        self.updateState()
+
+    def _stopRun(self) -> None:
+        self._pollTimer.stop()
+        if self.run is not None:
+            self.run.end()
+            self.run = self._runImage = None
+        self.ui.progressBar.visible = False
+
+    # The result
+
+    def _keep(self, image: Any, found: FoundNodes) -> None:
+        """Remember and show what was found."""
+        p = self.parameters
+        self._evaluation.forget()
+        with slicer.util.NodeModify(p.parameterNode):
+            p.resultImage, p.masks, p.points = image, found.segmentation, found.landmarks[0]
+        if not p.showUnsure:
+            self._mark()
+        self._showImage(image)
+        shown = self.logic.shown(image, found)
+        self._showMasks(shown.segmentation)
+        self.logic.putInFolder(image, shown.segmentation, *shown.landmarks)
+        self._tellFound()
+
+    def _tellFound(self) -> None:
+        found = self.found
+        if found is not None:
+            self.ui.statusLabel.text = foundText(*found.landmarkCounts(), found.meaning())
+
+    def _mark(self) -> None:
+        """Give the landmarks the threshold of the panel."""
+        p, found = self.parameters, self.found
+        if p is None:
+            return
+        self._marked = (p.threshold, p.showUnsure)
+        if found is not None:
+            self.logic.setThreshold(p.resultImage, found, p.threshold, p.showUnsure)
+            self._tellFound()
+            self._evaluation.updateNumbers(found)
+
+    def _showImage(self, image: Any) -> None:
+        slicer.util.setSliceViewerLayers(background=shownImage(image), label=None, fit=True)
+
+    def _showMasks(self, segmentationNode: Any) -> None:
+        display = segmentationNode.GetDisplayNode()
+        if display is not None and display.GetOpacity2DFill() != self.parameters.opacity:
+            display.SetOpacity2DFill(self.parameters.opacity)
+
+    def onDelete(self) -> None:
+        """Remove the last result."""
+        found, p = self.found, self.parameters
+        assert found is not None
+        self._evaluation.forget()
+        self.logic.remove(p.resultImage, found)
+        with slicer.util.NodeModify(p.parameterNode):
+            p.masks = p.points = p.resultImage = None
+        self.ui.statusLabel.text = ""
+        self.updateState()
