@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from SyntheXLib import __version__
-from SyntheXLib.commands import dataset, doctor, evaluate, infer, sample, segment, simulate, train
+from SyntheXLib.commands import dataset, doctor, evaluate, infer, match, register, sample, segment, simulate, train
 from SyntheXLib.errors import SyntheXError
 
-COMMANDS = (sample, segment, simulate, dataset, train, infer, evaluate, doctor)
+COMMANDS = (sample, segment, simulate, dataset, train, infer, evaluate, register, match, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from SyntheXLib.registration.attenuation import BoneCaster
 from SyntheXLib.registration.motion import DEPTH_MM, MotionSpace
 from SyntheXLib.registration.search import Found, cma_es, nelder_mead
 from SyntheXLib.registration.similarity import GradientSimilarity
-from SyntheXLib.registration.views import View
+from SyntheXLib.registration.views import View, camera_after
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ class Uncertainty:
         return np.array([self.rotation_deg] * 3 + [self.shift_mm] * 2 + [self.depth_mm / DEPTH_MM])
 
 
+# The offsets with which registrations are usually tested.
+ROUGH = Uncertainty()
+
+
 @dataclass(frozen=True, eq=False)
 class Registration:
     """What a registration found.
@@ -102,7 +106,7 @@ def register(
     views: Sequence[View],
     center: np.ndarray | None = None,
     start: np.ndarray | None = None,
-    uncertainty: Uncertainty = Uncertainty(),
+    uncertainty: Uncertainty = ROUGH,
     polarity: int = 0,
     levels: Sequence[Level] = LEVELS,
     most_starts: int = 4,
@@ -206,6 +210,5 @@ class _Objective:
         return float(np.mean([self._one(view, motion, alike) for view, alike in zip(self._views, self._similarities, strict=True)]))
 
     def _one(self, view: View, motion: np.ndarray, alike: GradientSimilarity) -> float:
-        camera = view.camera
-        image = self._caster.image(replace(camera, world_to_camera=camera.world_to_camera @ motion), self._level.plane_step)
+        image = self._caster.image(camera_after(view.camera, motion), self._level.plane_step)
         return alike(image if view.background is None else image + view.background)

@@ -69,7 +69,7 @@ def pose_from_landmarks(points: np.ndarray, pixels: np.ndarray, intrinsics: np.n
                 best, least = pose, float(loss.sum())
     inliers = np.zeros(len(world), bool) if best is None else _errors(best, world, found, intrinsics) < tolerance_px
     if best is None or inliers.sum() < 4:
-        raise SyntheXError(f"No pose explains 4 of {len(world)} landmarks within {tolerance_px:g} px: check their names and the intrinsics.")
+        raise SyntheXError(f"No pose explains 4 of {len(world)} landmarks within {tolerance_px:g} px: are names and intrinsics right?")
     for _ in range(5):
         best = _refined(best, world[inliers], found[inliers], intrinsics)
         again = _errors(best, world, found, intrinsics) < tolerance_px

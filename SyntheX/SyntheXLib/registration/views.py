@@ -46,9 +46,14 @@ class View:
         background = None if self.background is None else _binned(self.background, factor)
         return View(_binned(self.image, factor), camera, _binned(self.mask, factor) > 0.99, background)
 
-    def with_image(self, image: np.ndarray) -> View:
-        """The same view of another image."""
-        return replace(self, image=image)
+    def moved(self, motion: np.ndarray) -> View:
+        """The view with its camera where it stands relative to an object that a (4, 4) motion of the world has not moved."""
+        return replace(self, camera=camera_after(self.camera, motion))
+
+
+def camera_after(camera: Camera, motion: np.ndarray) -> Camera:
+    """The camera that sees a resting object as `camera` sees it moved by a (4, 4) motion of the world."""
+    return replace(camera, world_to_camera=camera.world_to_camera @ motion)
 
 
 def _binned(array: np.ndarray, factor: int) -> np.ndarray:
