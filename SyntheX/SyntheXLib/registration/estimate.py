@@ -19,7 +19,7 @@ from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.tasks.task import Task
 
 # Below this similarity a registration counts as failed. Learnt from simulated runs, see Docs/registration.md.
-TRUSTED_SIMILARITY = 0.20
+TRUSTED_SIMILARITY = 0.22
 # What a pose from at least four landmarks leaves open.
 AFTER_LANDMARKS = Uncertainty(4.0, 8.0, 25.0)
 

@@ -10,6 +10,8 @@ _SIDE = 200
 _SOLID = 0.96
 # Step across the field's edge in standard deviations of the image, by which a border of shutters is told from anatomy.
 _STEP = 1.0
+# So much of the step must lie within 5 pixels of the small image.
+_SHARP = 0.65
 # Pixels of the small image by which the border is widened: penumbra and blur.
 _MARGIN = 3
 
@@ -70,13 +72,16 @@ def _field_above(values: np.ndarray, threshold: float) -> np.ndarray | None:
 
 
 def _step(values: np.ndarray, field: np.ndarray) -> float:
-    """Lower quartile of the difference across the field's edge, so that nearly all of the edge must be one."""
+    """Lower quartile of the step across the field's edge, so that nearly all of the edge must be one; 0 where it is a slope."""
     from scipy import ndimage
 
     inside = field & ~ndimage.binary_erosion(field, iterations=1, border_value=1)
     if not inside.any():
         return 0.0
-    above = ndimage.maximum_filter(values, 9)[inside]
-    below = ndimage.minimum_filter(values, 9)[inside]
-    # Where the field fills up to the image's edge there is no edge of the field.
-    return float(np.percentile(above - below, 25))
+
+    def rise(side: int) -> np.ndarray:
+        return (ndimage.maximum_filter(values, side) - ndimage.minimum_filter(values, side))[inside]
+
+    # An edge is as high within 5 pixels as within 13; anatomy goes on rising.
+    near, wide = rise(5), rise(13)
+    return float(np.percentile(near, 25)) if np.median(near / np.maximum(wide, 1e-12)) > _SHARP else 0.0

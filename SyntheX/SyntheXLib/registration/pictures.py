@@ -38,7 +38,7 @@ def overlay(image: np.ndarray, projection: np.ndarray, masks: Sequence[tuple[np.
     picture = np.repeat(_grey(ndimage.zoom(image.astype(np.float32), scale, order=1, grid_mode=True, mode="nearest"))[..., None], 3, 2)
     for mask, color in masks or [(projection > 0.15 * projection.max(), _LINE)]:
         fine = ndimage.zoom(mask.astype(np.float32), scale, order=1, grid_mode=True, mode="nearest") > 0.5
-        width = max(1, round(max(fine.shape) / _SIDE))
+        width = max(1, round(2 * max(fine.shape) / _SIDE))
         picture[ndimage.binary_dilation(fine, iterations=width) & ~fine] = color
     return picture
 
@@ -54,6 +54,7 @@ def checkerboard(image: np.ndarray, projection: np.ndarray, mask: np.ndarray | N
     sigma = max(image.shape) / 20
 
     def flat(values: np.ndarray) -> np.ndarray:
+        values = ndimage.gaussian_filter(values, max(image.shape) / 250)  # less noise
         low = ndimage.gaussian_filter(values * inside, sigma) / np.maximum(ndimage.gaussian_filter(inside, sigma), 1e-3)
         detail = (values - low) * (inside > 0)
         spread = np.percentile(np.abs(detail), 99)
