@@ -90,8 +90,10 @@ def summary(outcomes: list[Outcome]) -> None:
     trusted = np.array([outcome.trusted for outcome in outcomes])
     good = lateral < SUCCESS_MM
     print(f"lateral error median {np.median(lateral):.2f} mm; 3D, depth included, {np.median([o.whole_mm for o in outcomes]):.2f} mm")
-    print(f"rotation error median {np.median([o.angle_deg for o in outcomes]):.2f} degrees, "
-          f"under 1 degree {100 * np.mean([o.angle_deg < 1 for o in outcomes]):.0f} %")
+    print(
+        f"rotation error median {np.median([o.angle_deg for o in outcomes]):.2f} degrees, "
+        f"under 1 degree {100 * np.mean([o.angle_deg < 1 for o in outcomes]):.0f} %"
+    )
     print(f"time an image median {np.median([o.seconds for o in outcomes]):.1f} s, load {os.getloadavg()[0]:.1f}")
     print(f"failures {np.sum(~good)}, of them flagged {np.sum(~good & ~trusted)}; successes flagged in vain {np.sum(good & ~trusted)}")
     print(f"registration success: {100 * good.mean():.0f} %")
@@ -117,9 +119,7 @@ def both_specimens(task: Task) -> tuple[Specimen, Specimen]:
     )
 
 
-def simulated_target(
-    target: Specimen, task: Task, renderer: Renderer, size: int, rng: np.random.Generator
-) -> tuple[Camera, np.ndarray]:
+def simulated_target(target: Specimen, task: Task, renderer: Renderer, size: int, rng: np.random.Generator) -> tuple[Camera, np.ndarray]:
     """A camera at a drawn pose and the (H, W) detector signal."""
     isocenter = target.structure_centroid(task.poses.isocenter)
     camera = task_camera(task.c_arm, sample_pose(task.poses, rng).world_to_camera(isocenter), size)

@@ -18,7 +18,7 @@ from SyntheXLib.registration.pnp import pose_from_landmarks, three_point_poses
 from SyntheXLib.registration.search import cma_es
 from SyntheXLib.registration.similarity import GradientSimilarity
 from SyntheXLib.registration.views import View
-from SyntheXLib.scene.c_arm import CArm, Camera
+from SyntheXLib.scene.c_arm import Camera, CArm
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.specimen import Specimen, make_specimen
 
@@ -144,7 +144,9 @@ def test_motions_are_six_numbers_and_back() -> None:
     # Depth alone leaves the centre where it is in the image.
     deeper = replace(camera(), world_to_camera=camera().world_to_camera @ space.motion(np.array([0, 0, 0, 0, 0, 4.0])))
     np.testing.assert_allclose(deeper.project(space.center[None])[0], camera().project(space.center[None])[0], atol=1e-9)
-    assert (deeper.world_to_camera @ [*space.center, 1])[2] - (camera().world_to_camera @ [*space.center, 1])[2] == pytest.approx(4 * DEPTH_MM)
+    assert (deeper.world_to_camera @ [*space.center, 1])[2] - (camera().world_to_camera @ [*space.center, 1])[2] == pytest.approx(
+        4 * DEPTH_MM
+    )
 
 
 def test_cma_es_finds_the_lowest_of_many_valleys() -> None:
@@ -182,7 +184,9 @@ def test_the_border_of_the_collimator_is_found(collimator: Collimator | None, as
 def test_a_reoriented_view_keeps_its_rays(name: str) -> None:
     intrinsics = camera().intrinsics.copy()
     intrinsics[:2, 2] = [80.0, 101.0]
-    view = View(np.arange(192 * 192, dtype=np.float32).reshape(192, 192), replace(camera(), intrinsics=intrinsics), np.ones((192, 192), bool))
+    view = View(
+        np.arange(192 * 192, dtype=np.float32).reshape(192, 192), replace(camera(), intrinsics=intrinsics), np.ones((192, 192), bool)
+    )
     turned = reoriented(view, name)
     row, column = 30, 50
     place = reoriented_pixels(np.array([[column, row]]), view.image.shape, name)[0].astype(int)

@@ -274,7 +274,7 @@ def report(found: Estimate) -> str:
     """What was found, for people."""
     import numpy as np
 
-    from SyntheXLib.registration.estimate import TRUSTED_SIMILARITY
+    from SyntheXLib.registration.intensity import TRUSTED_SIMILARITY
     from SyntheXLib.registration.motion import DEPTH_MM
 
     result, spread = found.registration, found.registration.spread

@@ -9,7 +9,7 @@ import numpy as np
 
 from SyntheXLib.registration.attenuation import BoneCaster
 from SyntheXLib.registration.bones import register_bones
-from SyntheXLib.registration.intensity import ROUGH, Registration, Uncertainty, register
+from SyntheXLib.registration.intensity import ROUGH, TRUSTED_SIMILARITY, Registration, Uncertainty, register
 from SyntheXLib.registration.orientation import reoriented
 from SyntheXLib.registration.pnp import pose_from_landmarks
 from SyntheXLib.registration.start import AFTER_SEARCH, likely_poses
@@ -18,8 +18,6 @@ from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.tasks.task import Task
 
-# Below this similarity a registration counts as failed. Learnt from simulated runs, see Docs/registration.md.
-TRUSTED_SIMILARITY = 0.22
 # What a pose from at least four landmarks leaves open.
 AFTER_LANDMARKS = Uncertainty(4.0, 8.0, 25.0)
 
@@ -112,7 +110,7 @@ def estimate_pose(
             uncertainty = AFTER_SEARCH
         for pose in starts:
             placed = replace(turned, camera=replace(turned.camera, world_to_camera=pose))
-            most = 4 if len(starts) * len(orientations) == 1 else 2
+            most = 6 if len(starts) * len(orientations) == 1 else 2
             found = register(caster, [placed], isocenter, None, uncertainty, polarity, most_starts=most, seed=seed, cancelled=cancelled)
             tried.append((found, placed, name))
     best, placed, name = max(tried, key=lambda entry: entry[0].similarity)

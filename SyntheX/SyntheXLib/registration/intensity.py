@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,6 +46,10 @@ LEVELS = (
     Level(128, 16, 1, 16, 25, 0.15),
     Level(200, 16, 1, 0, 0, 0.03),
 )
+# Every second start correlates small patches instead of the whole image: what leads one astray often does not mislead the other.
+_OTHER_PATCH = 16
+# Below this similarity a registration counts as failed. Learnt from simulated runs, see Docs/registration.md.
+TRUSTED_SIMILARITY = 0.22
 # Similarities are compared at this level, which noise hardly reaches.
 JUDGED = LEVELS[1]
 # Two searches agree when they end so near to each other: degrees about an axis, mm in the image plane, mm along the ray.
@@ -109,13 +113,13 @@ def register(
     uncertainty: Uncertainty = ROUGH,
     polarity: int = 0,
     levels: Sequence[Level] = LEVELS,
-    most_starts: int = 4,
+    most_starts: int = 6,
     seed: int = 0,
     cancelled: Callable[[], bool] | None = None,
 ) -> Registration:
     """Find the motion of an object that explains one or several X-rays best.
 
-    The random search is made again until its best result has been found twice.
+    The random search is made again until its best result has been found twice and is one to be trusted.
 
     Parameters
     ----------
@@ -142,23 +146,26 @@ def register(
     """
     space = MotionSpace(caster.center if center is None else np.asarray(center, float), views[0].camera.world_to_camera)
     begin = np.zeros(6) if start is None else space.numbers(start)
-    objectives = [_Objective(caster, [view.at(level.longest) for view in views], space, level, cancelled) for level in levels]
+    first = levels[0]
+    ways = [levels, (replace(first, patch=_OTHER_PATCH), *levels[1:])] if first.patch is None else [levels]
+    objectives = [[_Objective(caster, [view.at(one.longest) for view in views], space, one, cancelled) for one in way] for way in ways]
     judge = _Objective(caster, [view.at(JUDGED.longest) for view in views], space, JUDGED, cancelled)
     ends: list[tuple[float, np.ndarray]] = []
     evaluations = 0
     for number in range(most_starts):
         numbers = begin
-        for level, objective in zip(levels[:-1], objectives[:-1], strict=True):
+        way = number % len(ways)
+        for level, objective in zip(ways[way][:-1], objectives[way][:-1], strict=True):
             found = _search(objective.of(polarity), numbers, uncertainty.spread() * level.shrink, level, seed + number)
             numbers, evaluations = found.numbers, evaluations + found.evaluations
         value = judge.mean(numbers)
         ends.append((polarity * value if polarity else abs(value), numbers))
         best = max(ends, key=lambda end: end[0])
         near = [end for _, end in ends if np.all(np.abs(end - best[1]) < _AGREEMENT)]
-        if len(near) > 1:
+        if len(near) > 1 and best[0] >= TRUSTED_SIMILARITY:
             break
     polarity = polarity or (1 if judge.mean(best[1]) >= 0 else -1)
-    found = _search(objectives[-1].of(polarity), best[1], uncertainty.spread() * levels[-1].shrink, levels[-1], seed)
+    found = _search(objectives[0][-1].of(polarity), best[1], uncertainty.spread() * levels[-1].shrink, levels[-1], seed)
     spread = np.std(near, axis=0, ddof=1) if len(near) > 1 else np.full(6, np.nan)
     return Registration(
         space.motion(found.numbers),

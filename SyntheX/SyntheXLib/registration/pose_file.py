@@ -11,7 +11,8 @@ import numpy as np
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write
-from SyntheXLib.registration.estimate import TRUSTED_SIMILARITY, Estimate
+from SyntheXLib.registration.estimate import Estimate
+from SyntheXLib.registration.intensity import TRUSTED_SIMILARITY
 from SyntheXLib.registration.motion import DEPTH_MM
 from SyntheXLib.scene.c_arm import Camera
 
