@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -140,10 +141,8 @@ def one(
         pixels, visible = camera.project(specimen.landmark_array(task.landmark_names))
         pixels += rng.normal(0, noise_mm / camera.pixel_spacing_mm[0], pixels.shape)
         seen = {name: place for name, place, inside in zip(task.landmark_names, pixels, visible, strict=True) if inside}
-        try:
+        with suppress(SyntheXError):  # with fewer than four landmarks in the frame the rough start stays
             start, uncertainty = start_from_landmarks(specimen, seen, camera, 4 * noise_mm)[0], AFTER_LANDMARKS
-        except SyntheXError:
-            pass  # fewer than four landmarks in the frame: the rough start stays
     image = log_image(signal)
     started = time.perf_counter()
     view = View(image, replace(camera, world_to_camera=np.eye(4)), field_mask(image))

@@ -30,6 +30,7 @@ VOXEL_MM = (0.39625, 0.39625, 0.625)
 # Rows and columns of the forearm in both views; the image intensifier's round field.
 PART = (slice(1040, 1720), slice(560, 1000))
 FIELD_CENTER, FIELD_RADIUS = (870, 880), 840
+STARTS = 12
 COARSE, MIDDLE, FINE = Level(96, None, 1, 30, 25, 1.0), Level(170, 20, 1, 16, 25, 0.2), Level(340, 24, 1, 0, 0, 0.05)
 
 
@@ -69,7 +70,8 @@ def main() -> None:
             for view in views
         ]
         found[name], agreeing = both_views(casters[name], specimen, behind, bone)
-        print(f"{name}: similarity {found[name].similarity:.3f}, {agreeing} of 6 starts end there, {time.perf_counter() - started:.0f} s")
+        seconds = time.perf_counter() - started
+        print(f"{name}: similarity {found[name].similarity:.3f}, {agreeing} of {STARTS} starts end there, {seconds:.0f} s")
         disagreement(casters[name], specimen, behind, found[name])
     if options.picture:
         write_picture(options.picture, picture(views, casters, found))
@@ -103,16 +105,16 @@ def read_bone(folder: Path, name: str, bone: Bone) -> Specimen:
 
 
 def both_views(caster: BoneCaster, specimen: Specimen, views: list[View], bone: Bone) -> tuple[Registration, int]:
-    """The best of six registrations, and how many of them end where it does."""
+    """The best of `STARTS` registrations, and how many of them end where it does."""
     distal, shaft = (triangulated(views, points) for points in (bone.distal, bone.shaft))
     rng = np.random.default_rng(0)
     starts = [start_motion(distal, shaft - distal, specimen, rng) for _ in range(1200)]
     scored = sorted(starts, key=lambda motion: similarity_at(caster, views, motion, COARSE))  # bone is dark: the lowest first
     chosen: list[np.ndarray] = []
     for motion in scored:
-        if all(angle_deg(motion, other) > 12 for other in chosen):
+        if all(angle_deg(motion, other) > 10 for other in chosen):
             chosen.append(motion)
-        if len(chosen) == 6:
+        if len(chosen) == STARTS:
             break
     levels, open_by = (COARSE, MIDDLE, FINE), Uncertainty(10.0, 8.0, 8.0)
     ends = [register(caster, views, None, motion, open_by, -1, levels, most_starts=1) for motion in chosen]

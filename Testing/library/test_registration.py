@@ -92,7 +92,7 @@ def test_too_few_landmarks_are_told() -> None:
     points, view = cloud(5), camera()
     pixels = view.project(points)[0]
     pixels[:2] = np.nan
-    with pytest.raises(SyntheXError, match="at least 4 .* found 3"):
+    with pytest.raises(SyntheXError, match="at least 4"):
         pose_from_landmarks(points, pixels, view.intrinsics)
     with pytest.raises(SyntheXError, match="No pose explains 4"):
         pose_from_landmarks(points, np.random.default_rng(1).uniform(0, 190, (5, 2)), view.intrinsics, 0.5)
@@ -184,9 +184,8 @@ def test_the_border_of_the_collimator_is_found(collimator: Collimator | None, as
 def test_a_reoriented_view_keeps_its_rays(name: str) -> None:
     intrinsics = camera().intrinsics.copy()
     intrinsics[:2, 2] = [80.0, 101.0]
-    view = View(
-        np.arange(192 * 192, dtype=np.float32).reshape(192, 192), replace(camera(), intrinsics=intrinsics), np.ones((192, 192), bool)
-    )
+    image = np.arange(192 * 192, dtype=np.float32).reshape(192, 192)
+    view = View(image, replace(camera(), intrinsics=intrinsics), np.ones((192, 192), bool))
     turned = reoriented(view, name)
     row, column = 30, 50
     place = reoriented_pixels(np.array([[column, row]]), view.image.shape, name)[0].astype(int)

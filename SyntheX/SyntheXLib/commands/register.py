@@ -206,7 +206,10 @@ def read_landmarks_2d(path: Path) -> dict[str, np.ndarray]:
 
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            table = csv.DictReader(file)
+            rows = list(table)
+        if missing := {"landmark", "column", "row"} - set(table.fieldnames or ()):
+            raise KeyError(", ".join(sorted(missing)))
         return {
             row["landmark"]: np.array([float(row["column"]), float(row["row"])])
             for row in rows

@@ -127,14 +127,18 @@ def in_frame(image: np.ndarray, camera: Camera, frame: Camera, outside: float) -
         rows, columns = (side // factor for side in image.shape)
         image = image[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor).mean((1, 3))
         camera = camera.region(0, 0, (rows * factor, columns * factor)).resized((rows, columns))
-    # Both matrices are upper triangular: a pixel of the frame lies at matrix @ pixel of the image.
+    # A pixel of the frame lies at this of the image; detectors have no skew, so rows and columns go each for itself.
     matrix = camera.intrinsics @ np.linalg.inv(frame.intrinsics)
     swap = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1.0]])  # (column, row) to (row, column)
     rows_first = swap @ matrix @ swap
-    # Half a pixel beyond the last centre is still the last pixel's.
-    padded = np.pad(np.asarray(image, np.float32), 1, mode="edge")
-    offset = rows_first[:2, 2] + 1
-    return ndimage.affine_transform(padded, rows_first[:2, :2], offset, frame.shape, order=1, mode="constant", cval=outside)
+    offset = rows_first[:2, 2]
+    image = np.asarray(image, np.float32)
+    shown = ndimage.affine_transform(image, rows_first[:2, :2], offset, frame.shape, order=1, mode="nearest")
+    for axis, count in enumerate(image.shape):
+        place = rows_first[axis, axis] * np.arange(frame.shape[axis]) + offset[axis]
+        beyond = (place < -0.5) | (place > count - 0.5)
+        shown[(beyond, slice(None)) if axis == 0 else (slice(None), beyond)] = outside
+    return shown
 
 
 def _samples(
