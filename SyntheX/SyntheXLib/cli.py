@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from SyntheXLib import __version__
-from SyntheXLib.commands import adapt, bundle, dataset, doctor, evaluate, infer, sample, segment, simulate, study, train
+from SyntheXLib.commands import adapt, bundle, dataset, doctor, evaluate, infer, match, register, sample, segment, simulate, study, train
 from SyntheXLib.errors import SyntheXError
 
-COMMANDS = (sample, segment, simulate, dataset, train, adapt, infer, evaluate, study, bundle, doctor)
+COMMANDS = (sample, segment, simulate, dataset, train, adapt, infer, evaluate, study, register, match, bundle, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -69,6 +69,7 @@ PURPOSES: tuple[Purpose, ...] = (
             Package("tqdm>=4.60", "tqdm", "progress"),
             Package("vtk>=9.2", "vtk", "surfaces"),
             Package("pydicom>=3", "pydicom", "DICOM images, DICOM SEG"),
+            Package("cmaes>=0.11", "cmaes", "registration"),
         ),
     ),
     Purpose(

@@ -33,7 +33,10 @@ def write_pose_figure(dataset: XrayDataset, path: Path) -> None:
     SyntheXError
         When no image has a known camera, as imported ones may, or the disk is full.
     """
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise SyntheXError("The histograms need the package matplotlib, which is not installed: pip install 'synthex[train]'.") from None
 
     values: dict[str, list[float]] = {name: [] for name in _SHOWN}
     cameras = np.array([dataset[index].world_to_camera for index in range(len(dataset))])
