@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_inference import toy_task
+from toy_network import toy_task
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation import metrics, modes

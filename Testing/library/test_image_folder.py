@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from other_layouts import write_synthex_hdf5
 from PIL import Image
-from test_imports import small_task
+from test_dataset_imports import small_task
 from test_report import rows, write_predictions
 
 from SyntheXLib.cli import main
