@@ -136,7 +136,7 @@ def test_the_network_sees_the_image_that_was_imported(tmp_path: Path) -> None:
         (lambda f: (f / "a.csv").write_text("name,x,y\nq,1,2\n"), r"a.csv: expected the columns landmark, column and row"),
         (lambda f: (f / "a.csv").write_text("landmark,column,row\napexx,1,2\n"), r"has no 'apexx', .*did you mean 'apex'"),
         (lambda f: (f / "b.png").write_text("no"), r"Image .*b.png: expected its mask"),
-        (lambda f: (f / "a.png").write_text("no"), r"a.png is not an image that can be read"),
+        (lambda f: (f / "a.png").write_text("no"), r"a.png holds text, expected an image"),
     ],
 )
 def test_a_bad_folder_is_one_sentence_and_leaves_nothing(tmp_path: Path, spoil, expected: str | None) -> None:

@@ -15,7 +15,7 @@ from phantoms import OBLIQUE, affine
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.attenuation import transmission
 from SyntheXLib.physics.decomposition import area_density
-from SyntheXLib.rendering.cpu import CpuRenderer, runnable_variants
+from SyntheXLib.rendering.cpu import CpuRenderer, _KernelVolume, runnable_variants
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.rendering.reference import ReferenceRenderer
 from SyntheXLib.rendering.renderer import Renderer, make_renderer, render_views
@@ -258,7 +258,7 @@ def test_an_error_takes_no_memory_from_under_the_threads() -> None:
         renderer.render(scene, view(VIEWS[0]), cancelled)
     busy = len(asked) > 1
     gc.collect()
-    arrays = [o for o in gc.get_objects() if isinstance(o, tuple) and any(type(part).__name__ == "_KernelVolume" for part in o)]
+    arrays = [o for o in gc.get_objects() if type(o) is tuple and any(type(part) is _KernelVolume for part in o)]
     assert bool(arrays) >= busy  # what it writes to is still there
     waiting.set()
     for _ in range(100):

@@ -12,7 +12,7 @@ from toy_training import SIZE, assert_same_weights, config, log_of, toy_task, wr
 from SyntheXLib.datasets.reader import Sample, XrayDataset
 from SyntheXLib.networks.model_file import load_model
 from SyntheXLib.tasks.task import Task
-from SyntheXLib.training import run as run_module
+from SyntheXLib.training import run_data as run_module
 from SyntheXLib.training.report import TrainingProgress
 from SyntheXLib.training.run import TrainingResult, TrainingRun, train
 from SyntheXLib.training.run_folder import find_checkpoints
