@@ -1,11 +1,8 @@
 """The renderers against closed forms and, the compiled one, against the numpy oracle."""
 
-import gc
 import signal
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +12,7 @@ from phantoms import OBLIQUE, affine
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.attenuation import transmission
 from SyntheXLib.physics.decomposition import area_density
-from SyntheXLib.rendering.cpu import CpuRenderer, _KernelVolume, runnable_variants
+from SyntheXLib.rendering.cpu import CpuRenderer, runnable_variants
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.rendering.reference import ReferenceRenderer
 from SyntheXLib.rendering.renderer import Renderer, make_renderer, render_views
@@ -241,31 +238,6 @@ def test_a_view_beside_the_ct_is_empty() -> None:
 @pytest.mark.parametrize("renderer", RENDERERS[:2], ids=lambda r: r.name)
 def test_a_cancelled_render_gives_nothing(renderer: Renderer) -> None:
     assert renderer.render(Scene(rough_specimen()), view(VIEWS[0]), cancelled=lambda: True) is None
-
-
-def test_an_error_takes_no_memory_from_under_the_threads() -> None:
-    renderer, scene = CpuRenderer(threads=2), Scene(rough_specimen())
-    asked, waiting = [], threading.Event()
-
-    def cancelled() -> bool:
-        asked.append(1)
-        if len(asked) == 1:
-            raise KeyboardInterrupt
-        waiting.wait(5)  # the other thread is about to write
-        return False
-
-    with pytest.raises(KeyboardInterrupt):
-        renderer.render(scene, view(VIEWS[0]), cancelled)
-    busy = len(asked) > 1
-    gc.collect()
-    arrays = [o for o in gc.get_objects() if type(o) is tuple and any(type(part) is _KernelVolume for part in o)]
-    assert bool(arrays) >= busy  # what it writes to is still there
-    waiting.set()
-    for _ in range(100):
-        if renderer._pool._work_queue.empty():
-            break
-        time.sleep(0.01)
-    assert len(asked) <= 3  # and then nobody took another tile
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no interval timer")
