@@ -1,0 +1,67 @@
+"""Tasks that see nothing of the CT, and what a data set takes from its task, from nodes."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
+
+from SyntheXLib.errors import SyntheXError
+from SyntheXLib.scene.case_files import CaseFiles
+from SyntheXLib.scene.poses import CArmPose
+from SyntheXLib.tasks.task import load_task
+from SyntheXSimulateLib.case_writer import CaseNodes, writeCase
+from SyntheXSimulateLib.generate import GenerateSettings, commandOptions
+from SyntheXSimulateLib.logic import SyntheXSimulateLogic
+from SyntheXSimulateLib.preview import Beam
+
+
+@pytest.fixture
+def volume(scene: Any, slicer_core: ModuleType) -> Any:
+    """A block of soft tissue, 6 mm voxels."""
+    matrix = np.diag([6.0, 6.0, 6.0, 1.0])
+    matrix[:3, 3] = -70
+    hu = np.full((24, 24, 24), -1000, np.int16)
+    hu[2:22, 2:22, 2:22] = 40
+    return slicer_core.util.addVolumeFromArray(hu, matrix, "block")
+
+
+@pytest.mark.parametrize("name", ["tool", "tool-screw", "tool-k-wire"])
+def test_a_tool_needs_no_labels_and_is_in_the_preview(volume: Any, name: str) -> None:
+    logic = SyntheXSimulateLogic()
+    assert name in logic.taskNames() and not logic.needsLabels(name)
+    specimen = logic.specimen(volume, None, None, name)
+    assert any("coarser" in warning for warning in specimen.warnings) and not specimen.labels.any()
+    preview = logic.preview(specimen, name, Beam("naive"))
+    preview.render(CArmPose(source_to_isocenter_mm=700.0), "preview")
+    assert preview.last is not None and (preview.last.projection.label_bits & 1).any()
+    _, inside = preview.last.camera.project(preview.scene.landmark_array(preview.task.landmark_names))
+    assert inside.all()
+
+
+def test_what_sees_the_ct_needs_labels(volume: Any) -> None:
+    logic = SyntheXSimulateLogic()
+    assert logic.needsLabels("hip") and logic.needsLabels("chest")
+    with pytest.raises(SyntheXError, match="needs a label map"):
+        logic.specimen(volume, None, None, "hip")
+
+
+def test_a_case_without_labels_is_written_without(volume: Any, tmp_path: Path) -> None:
+    case = writeCase(CaseNodes(volume, None), tmp_path, load_task("tool"))
+    assert (case.labels, case.landmarks) == (None, None) and case.ct is not None and case.ct.exists()
+    text = " ".join(commandOptions(case, "tool", GenerateSettings(3, tmp_path / "set")))
+    assert "--labels" not in text and "--count 3" in text
+
+
+def test_the_options_name_patients_rays_detector_and_given_views(tmp_path: Path) -> None:
+    case = CaseFiles(tmp_path / "ct.nrrd", tmp_path / "labels.nrrd")
+    settings = GenerateSettings(5, tmp_path, fullSize=True, imageSize=64, vary=3, oversample=2)
+    text = " ".join(commandOptions(case, "hip", settings))
+    for part in ("--image-size full", "--vary 3", "--oversample 2", "--count 5"):
+        assert part in text
+    text = " ".join(commandOptions(case, "hip", GenerateSettings(5, tmp_path, views=tmp_path / "views.json")))
+    assert f"--matched {tmp_path / 'views.json'}" in text
+    assert not {"--count", "--level", "--vary", "--oversample", "--resume"} & set(text.split())
