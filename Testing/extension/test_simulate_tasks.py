@@ -1,5 +1,7 @@
 """Tasks that see nothing of the CT, and what a data set takes from its task, from nodes."""
 
+import json
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
+from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import CaseFiles
 from SyntheXLib.scene.poses import CArmPose
@@ -85,3 +88,22 @@ def test_lesions_of_the_task_are_in_the_preview_and_its_masks(scene: Any, slicer
     assert not (specimen.labels & bit).any()
     np.testing.assert_array_equal(preview.specimen.hu, again.specimen.hu)
     assert (preview.specimen.hu != other.specimen.hu).any()
+
+
+def test_given_views_of_a_tool_are_made_at_every_level_by_the_command(volume: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    view = {"world_to_camera": CArmPose(source_to_isocenter_mm=700.0).world_to_camera(np.zeros(3)).tolist()}
+    (tmp_path / "views.json").write_text(json.dumps([view, view]), encoding="utf-8")
+    settings = GenerateSettings(9, tmp_path / "set", 1, imageSize=32, views=tmp_path / "views.json")
+    generation = SyntheXSimulateLogic().generate(volume, None, None, "tool", settings)
+    deadline = time.monotonic() + 60
+    while not generation.finished():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not generation.failed, generation.message()
+    generation.close()
+    naive, realistic = (XrayDataset(tmp_path / "set" / level) for level in ("naive", "realistic"))
+    assert len(naive) == len(XrayDataset(tmp_path / "set/heuristic")) == len(realistic) == 2
+    np.testing.assert_array_equal(naive[0].mask, realistic[0].mask)
+    assert generation.dataset == realistic.folder
