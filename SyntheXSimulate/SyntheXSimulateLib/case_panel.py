@@ -114,8 +114,10 @@ class CasePanel(VTKObservationMixin):
         self._landmarks = self._logic.landmarkTable(p.markups, p.task)
         rows = [*self._structures, *self._landmarks]
         table.rowCount = len(rows)
+        task = self._logic.task(p.task)
+        made = {*task.made_structures, *task.landmark_names} - set(task.patient_landmarks)
         for row, match in enumerate(rows):
-            text = ", ".join(match.parts) or _("missing")
+            text = ", ".join(match.parts) or (_("made for every image") if match.name in made else _("missing"))
             if match.note.startswith(ESTIMATED):
                 text = _("{name} (estimated)").format(name=text)
             for column, cell in enumerate((match.name, text)):

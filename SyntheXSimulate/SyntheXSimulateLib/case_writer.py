@@ -16,7 +16,7 @@ from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.case_files import CaseFiles, itk_image
 from SyntheXLib.scene.landmarks import write_markups
 from SyntheXLib.tasks.task import Task
-from SyntheXSimulateLib.structures import isSegmentation, matchStructures, rasterized
+from SyntheXSimulateLib.structures import isSegmentation, matchStructures, needsLabels, rasterized
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class CaseNodes:
     """The nodes of a case: see `SyntheXSimulateLogic.specimen`."""
 
     volume: Any
-    labels: Any
+    labels: Any | None
     markups: Any | None = None
 
 
@@ -48,21 +48,22 @@ def writeCase(nodes: CaseNodes, folder: Path, task: Task) -> CaseFiles:
     folder.mkdir(parents=True, exist_ok=True)
     # The command calls a case by the name of its file.
     name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in nodes.volume.GetName()) or "case"
-    ct_file, label_file = folder / f"{name}.nrrd", folder / "labels.nrrd"
-    files = CaseFiles(ct_file, label_file)
-    landmarks = label_names = None
-    labels, names = _labels(nodes, task)
+    ct_file = folder / f"{name}.nrrd"
+    landmarks = label_names = label_file = None
     _write(itk_image(slicer.util.arrayFromVolume(nodes.volume), ijkToWorld(nodes.volume)), ct_file, nodes.volume)
-    _write(labels, label_file, nodes.labels)
-    if names:
-        label_names = folder / "label_names.csv"
-        with label_names.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("LabelValue", "Name"), *names.items()])
-    if nodes.markups is not None:
+    if nodes.labels is not None and needsLabels(task):
+        labels, names = _labels(nodes, task)
+        label_file = folder / "labels.nrrd"
+        _write(labels, label_file, nodes.labels)
+        if names:
+            label_names = folder / "label_names.csv"
+            with label_names.open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file).writerows([("LabelValue", "Name"), *names.items()])
+    if nodes.markups is not None and task.patient_landmarks:
         landmarks = folder / "landmarks.mrk.json"
         points = pointsInWorld(nodes.markups)
-        write_markups(landmarks, {key: point for key, point in points.items() if key in task.landmark_names})
-    return CaseFiles(files.ct, files.labels, landmarks, label_names)
+        write_markups(landmarks, {key: point for key, point in points.items() if key in task.patient_landmarks})
+    return CaseFiles(ct_file, label_file, landmarks, label_names)
 
 
 def _write(image: sitk.Image, path: Path, node: Any) -> None:

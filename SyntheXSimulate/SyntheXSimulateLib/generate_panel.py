@@ -34,6 +34,8 @@ class GeneratePanel:
     def __init__(self, ui: Any, start: Callable[[GenerateSettings], Generation], changed: Callable[[Generation | None], None]) -> None:
         self._ui, self._start, self._changed = ui, start, changed
         self._randomizeTip = ui.randomizeCheckBox.toolTip
+        names = ("countBox", "imageSizeBox", "fullSizeCheckBox", "varyBox", "oversampleBox", "viewsPath")
+        self._tips = {name: getattr(ui, name).toolTip for name in names}
         self._why = ""
         self._generation: Generation | None = None
         ui.generateFolder.filters = ctk.ctkPathLineEdit.Dirs
@@ -54,8 +56,19 @@ class GeneratePanel:
         else:
             tip = _("Make labelled X-rays in a process of their own; a folder that holds a part of this data set is continued")
             enable(self._ui.generateButton, tip, why or ("" if self._ui.generateFolder.currentPath else _("Needs a folder.")))
-        for widget in (self._ui.generateFolder, self._ui.countBox, self._ui.imageSizeBox, self._ui.workersBox, self._ui.seedBox):
+        for widget in (self._ui.generateFolder, self._ui.workersBox, self._ui.seedBox):
             widget.enabled = not running
+        busy = _("A data set is being made.") if running else ""
+        given = _("The given views say it.") if self._ui.viewsPath.currentPath else ""
+        for name, lacks in (
+            ("countBox", given),
+            ("imageSizeBox", _("The whole detector is taken.") if self._ui.fullSizeCheckBox.checked else ""),
+            ("fullSizeCheckBox", ""),
+            ("varyBox", _("The patient is the one of the given views.") if given else ""),
+            ("oversampleBox", ""),
+            ("viewsPath", ""),
+        ):
+            enable(getattr(self._ui, name), self._tips[name], busy or lacks)
         level = "" if self._ui.levelBox.currentText == "realistic" else _("Matters to the realistic level alone.")
         enable(self._ui.randomizeCheckBox, self._randomizeTip, _("A data set is being made.") if running else level)
 
@@ -77,6 +90,7 @@ class GeneratePanel:
             self._ui.generateLabel.text = _("Ending ...")
             self.updateState(self._why)
             return
+        views = self._ui.viewsPath.currentPath
         folder = Path(self._ui.generateFolder.currentPath).expanduser()
         settings = GenerateSettings(
             self._ui.countBox.value,
@@ -85,6 +99,10 @@ class GeneratePanel:
             self._ui.seedBox.value,
             imageSize=self._ui.imageSizeBox.value,
             randomizeExposure=self._ui.randomizeCheckBox.checked and self._ui.levelBox.currentText == "realistic",
+            fullSize=self._ui.fullSizeCheckBox.checked,
+            vary=self._ui.varyBox.value if not views and self._ui.varyBox.value else None,
+            oversample=self._ui.oversampleBox.value,
+            views=Path(views).expanduser() if views else None,
         )
         with slicer.util.tryWithErrorDisplay(_("The data set could not be started."), waitCursor=True):
             self._generation = self._start(settings)

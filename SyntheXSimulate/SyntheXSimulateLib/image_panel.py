@@ -91,8 +91,10 @@ class ImagePanel:
     # Changes
 
     def taskChanged(self, task: str) -> None:
-        """Take the task's device, if it is one of the presets."""
-        device = self._logic.task(task).c_arm.device
+        """Take the task's realism level, and its device if it is one of the presets."""
+        chosen = self._logic.task(task)
+        self._parameters.level = chosen.simulation.level
+        device = chosen.c_arm.device
         if self._ui.deviceBox.findText(device) >= 0:
             self._parameters.device = device
 

@@ -12,7 +12,7 @@ import slicer
 
 from SyntheXHomeLib.nodes import ijkToWorld, labelNames, pointsInWorld
 from SyntheXHomeLib.parameter_node import parameterNode
-from SyntheXLib.scene.case_files import itk_image, specimen_from_images
+from SyntheXLib.scene.case_files import coarseness, itk_image, specimen_from_images
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.specimen import Specimen, make_specimen
 from SyntheXLib.tasks.task import PoseSettings, Task, load_task, task_files
@@ -27,7 +27,7 @@ from SyntheXSimulateLib.pose_histogram import PoseHistogram, makeHistogram
 from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview, defaultBeam
 from SyntheXSimulateLib.renderers import whyNot
 from SyntheXSimulateLib.segment import SegmentRun, startSegmentation, whyNoSegmentation
-from SyntheXSimulateLib.structures import Match, isSegmentation, matchStructures, structureMasks
+from SyntheXSimulateLib.structures import Match, isSegmentation, matchStructures, needsLabels, structureMasks
 from SyntheXSimulateLib.versions import nodeVersion
 
 
@@ -73,7 +73,11 @@ class SyntheXSimulateLogic:
         specimen = self.specimen(volumeNode, labelsNode, None, taskName)
         return estimateLandmarks(specimen, load_task(taskName), markupsNode)
 
-    def specimen(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str) -> Specimen:
+    def needsLabels(self, taskName: str) -> bool:
+        """See `structures.needsLabels`."""
+        return needsLabels(load_task(taskName))
+
+    def specimen(self, volumeNode: Any, labelsNode: Any | None, markupsNode: Any | None, taskName: str) -> Specimen:
         """The case as the library takes it, in world coordinates: parent transforms are applied.
 
         Parameters
@@ -82,6 +86,7 @@ class SyntheXSimulateLogic:
             CT in Hounsfield units.
         labelsNode
             Segmentation or label map in the CT's frame, on any grid; see `structures.matchStructures` for the names.
+            None where the task sees nothing of the CT, which then leaves a segmentation alone.
         markupsNode
             Landmarks with the task's names; None without.
         taskName
@@ -94,17 +99,26 @@ class SyntheXSimulateLogic:
         """
         task, name, matrix = load_task(taskName), volumeNode.GetName(), ijkToWorld(volumeNode)
         landmarks = pointsInWorld(markupsNode) if markupsNode else {}
+        ct = itk_image(slicer.util.arrayFromVolume(volumeNode), matrix)
+        if labelsNode is None or not needsLabels(task):
+            return specimen_from_images(name, ct, None, None, landmarks, task)
         if isSegmentation(labelsNode):
             masks = structureMasks(labelsNode, volumeNode, task)
             # A copy: later changes of the node must not reach the specimen.
             hu = np.array(slicer.util.arrayFromVolume(volumeNode))
-            return make_specimen(name, hu, matrix, masks, task.structure_names, landmarks, task.landmark_names)
-        ct, labels = (itk_image(slicer.util.arrayFromVolume(node), ijkToWorld(node)) for node in (volumeNode, labelsNode))
+            landmarks = {key: p for key, p in landmarks.items() if key not in task.landmark_names or key in task.patient_landmarks}
+            made = make_specimen(
+                name, hu, matrix, masks, task.structure_names, landmarks, task.patient_landmarks, made=task.made_structures
+            )
+            return replace(made, warnings=(*coarseness(ct, name, task), *made.warnings))
+        labels = itk_image(slicer.util.arrayFromVolume(labelsNode), ijkToWorld(labelsNode))
         return specimen_from_images(name, ct, labels, labelNames(labelsNode), landmarks, task)
 
-    def preview(self, specimen: Specimen, taskName: str, beam: Beam | None = None, node: Any = None, renderer: str = "auto") -> XrayPreview:
+    def preview(
+        self, specimen: Specimen, taskName: str, beam: Beam | None = None, node: Any = None, renderer: str = "auto", seed: int = 0
+    ) -> XrayPreview:
         """What renders view after view of a specimen into one node; see `XrayPreview`."""
-        return XrayPreview(specimen, load_task(taskName), beam or Beam(), node, renderer)
+        return XrayPreview(specimen, load_task(taskName), beam or Beam(), node, renderer, seed=seed)
 
     def defaultBeam(self, device: str, level: str) -> Beam:
         """See `preview.defaultBeam`."""
@@ -184,7 +198,7 @@ class SyntheXSimulateLogic:
 
     def generate(self, volumeNode: Any, labelsNode: Any, markupsNode: Any | None, taskName: str, settings: GenerateSettings) -> Generation:
         """Start to make a data set of a case; see `generate.Generation`."""
-        return Generation(CaseNodes(volumeNode, labelsNode, markupsNode), load_task(taskName), settings)
+        return Generation(CaseNodes(volumeNode, labelsNode, markupsNode), load_task(taskName), settings, taskName)
 
     def browse(self, folder: Path | str, limit: int = 200) -> Browsed:
         """See `browse.browseDataset`."""

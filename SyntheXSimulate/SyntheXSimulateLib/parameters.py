@@ -46,6 +46,9 @@ class SimulateParameters:
     count: Annotated[int, WithinRange(1, 10_000_000)] = 100
     workers: Annotated[int, WithinRange(0, 256)] = 0
     imageSize: Annotated[int, WithinRange(0, 4096)] = 0
+    fullSize: bool = False
+    vary: Annotated[int, WithinRange(0, 10_000)] = 0
+    oversample: Annotated[int, WithinRange(0, 8)] = 0  # 0: the task's
     randomizeExposure: bool = False
     browseLimit: Annotated[int, WithinRange(1, 5000)] = 200
     seed: Annotated[int, WithinRange(0, 1_000_000_000)] = 0

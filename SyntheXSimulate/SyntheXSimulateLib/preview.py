@@ -13,6 +13,7 @@ import slicer
 from SyntheXHomeLib.nodes import INTENSITY_ATTRIBUTE
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.scene.c_arm import Camera, load_device, task_camera
+from SyntheXLib.scene.drawn_tools import draw_tools
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
@@ -116,6 +117,8 @@ class XrayPreview:
         What stands in the beam besides; may be changed between views.
     last
         The last view; None before the first.
+    seed
+        Of the data set whose first image has the task's drawn tools and synthesised lesions that are shown.
 
     Raises
     ------
@@ -130,6 +133,7 @@ class XrayPreview:
     renderer: str = "auto"
     tools: tuple[Tool, ...] = ()
     last: Xray | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         from SyntheXLib.rendering.renderer import make_renderer
@@ -139,12 +143,27 @@ class XrayPreview:
         canSkip = "plane_step" in inspect.signature(self._renderer.render).parameters
         self._options: dict[str, dict[str, Any]] = {"preview": {"plane_step": 2} if canSkip else {}, "full": {}}
         self._exposed: tuple[Any, Exposure] | None = None
+        self.specimen = self._withLesions()
         self.isocenter = self.specimen.structure_centroid(self.task.poses.isocenter)
+        # The random stream of image 0's tools, as in `simulation.view`.
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(0, 4)))
+        self.drawn, _record = draw_tools(self.task.scene.tools, self.isocenter, rng, self.seed)
+
+    def _withLesions(self) -> Specimen:
+        """The specimen with the first lesions that a data set gets, where the task synthesises them and none is labelled."""
+        from SyntheXLib.scene.lesions import add_lesions, has_lesions
+
+        lesions = self.task.scene.lesions
+        if lesions is None or not lesions.patterns or has_lesions(self.specimen, lesions.structure):
+            return self.specimen
+        # The random stream of case 0's first set, as in `simulation.patients`.
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(1_000_003, 0, 0)))
+        return add_lesions(self.specimen, lesions, rng)[0]
 
     @property
     def scene(self) -> Scene:
-        """Patient and tools."""
-        return Scene(self.specimen, self.tools)
+        """Patient, tools of files, and tools that the task draws."""
+        return Scene(self.specimen, (*self.tools, *self.drawn))
 
     def camera(self, pose: CArmPose, quality: str = "full") -> Camera:
         """The camera of a pose about the specimen's isocentre."""
@@ -211,7 +230,7 @@ class XrayPreview:
             "specimen": self.specimen.name,
             "task": self.task.name,
             "device": self.task.c_arm.device,
-            "tools": [tool.name for tool in self.tools],
+            "tools": [tool.name for tool in (*self.tools, *self.drawn)],
             "level": self.beam.level,
             "kvp": self.beam.kvp,
             "pose": xray.pose.to_dict(),

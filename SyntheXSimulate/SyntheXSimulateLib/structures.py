@@ -45,6 +45,11 @@ class Match:
     note: str = ""
 
 
+def needsLabels(task: Task) -> bool:
+    """Whether the task sees something of the CT; a tool, and lesions that are synthesised, need no label map."""
+    return bool(set(task.structure_names) - set(task.made_structures))
+
+
 def isSegmentation(node: Any) -> bool:
     """Whether a node is a segmentation (else a label map)."""
     return bool(node.IsA("vtkMRMLSegmentationNode"))
@@ -121,7 +126,8 @@ def structureMasks(segmentationNode: Any, volumeNode: Any, task: Task) -> dict[s
     SyntheXError
         When no structure of the task is among the segments, or none lies within the CT.
     """
-    matches = [match for match in matchStructures(segmentationNode, task) if match.keys]
+    source = {structure.name: structure.source for structure in task.structures}
+    matches = [match for match in matchStructures(segmentationNode, task) if match.keys and source[match.name] != "tool"]
     if not matches:
         segments = segmentationNode.GetSegmentation()
         names = ", ".join(segments.GetNthSegment(index).GetName() for index in range(segments.GetNumberOfSegments()))
@@ -133,7 +139,9 @@ def structureMasks(segmentationNode: Any, volumeNode: Any, task: Task) -> dict[s
     keys = [key for match in matches for key in match.keys]
     with rasterized(segmentationNode, keys, volumeNode) as exported:
         for match in matches:
-            mask = np.logical_or.reduce([largest_component(exported(key)) for key in match.keys])
+            # Lesions are many; of an organ, what lies elsewhere are specks.
+            whole = (exported(key) for key in match.keys)
+            mask = np.logical_or.reduce(list(whole if source[match.name] == "lesion" else map(largest_component, whole)))
             if mask.any():
                 masks[match.name] = mask
     if not masks:

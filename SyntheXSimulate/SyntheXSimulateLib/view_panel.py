@@ -130,10 +130,10 @@ class ViewPanel:
     def _render(self, quality: str, anew: bool = False) -> None:
         p = self._parameters
         pose, beam, device, renderer, tools, _live = self._currentView()
-        case = (p.task, renderer, *(self._logic.version(node) for node in (p.volume, p.labels, p.markups)))
+        case = (p.task, p.seed, renderer, *(self._logic.version(node) for node in (p.volume, p.labels, p.markups)))
         if self._preview is None or anew or case != self._case:
             specimen = self._logic.specimen(p.volume, p.labels, p.markups, p.task)
-            self._preview = self._logic.preview(specimen, p.task, node=p.xray, renderer=renderer)
+            self._preview = self._logic.preview(specimen, p.task, node=p.xray, renderer=renderer, seed=p.seed)
             self._case, self._device = case, ""
         self._preview.beam, self._preview.tools, self._tools = beam, self._files.read(tools), tools
         if device != self._device:  # not every frame: a task takes ten milliseconds to read

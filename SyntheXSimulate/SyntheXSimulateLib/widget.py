@@ -44,6 +44,7 @@ class SyntheXSimulateWidget(ParameterWidget):
         self._case, self._segment = CasePanel(self.ui, self.logic), SegmentPanel(self.ui, self.logic, self._results.made)
         self._parts = (self._case, self._segment, self._results, self._image, self._view, self._poses, self._browse)
         self.ui.generateFolder.connect("currentPathChanged(QString)", self.updateState)
+        self.ui.viewsPath.connect("currentPathChanged(QString)", self.updateState)
         self.followScene()
 
     def cleanup(self) -> None:
@@ -85,7 +86,7 @@ class SyntheXSimulateWidget(ParameterWidget):
         """Why nothing can be rendered; empty when it can."""
         if self.parameters.volume is None:
             return _("Needs a CT.")
-        if self.parameters.labels is None:
+        if self.parameters.labels is None and self.logic.needsLabels(self.parameters.task):
             return _("Needs a segmentation or label map.")
         if self.parameters.volume.GetAttribute(GEOMETRY_ATTRIBUTE):
             return _("The chosen CT is a simulated X-ray: choose a CT.")

@@ -138,6 +138,22 @@ def test_a_tool_shows_in_the_xray_over_it_and_in_3d(panel: SimpleNamespace, wire
     np.testing.assert_array_equal(pixels(panel), without)
 
 
+def test_a_tool_task_renders_without_a_segmentation_and_given_views_rule_the_number(panel: SimpleNamespace, tmp_path: Path) -> None:
+    ui, p = panel.ui, panel.widget.parameters
+    p.labels = None
+    assert ui.renderButton.toolTip == "Needs a segmentation or label map."
+    p.task = "tool-k-wire"
+    assert ui.renderButton.enabled and ui.matchTable.item(0, 1).text() == "made for every image"
+    ui.renderButton.click()
+    assert p.xray is not None and "coarser" in ui.statusLabel.text
+    ui.fullSizeCheckBox.checked = True
+    assert (ui.imageSizeBox.enabled, ui.imageSizeBox.toolTip) == (False, "The whole detector is taken.")
+    ui.viewsPath.currentPath = str(tmp_path / "views.json")
+    assert not ui.countBox.enabled and not ui.varyBox.enabled and ui.oversampleBox.enabled
+    ui.viewsPath.currentPath = ""
+    assert ui.countBox.enabled and ui.varyBox.enabled
+
+
 def test_a_device_file_sets_geometry_and_exposure(panel: SimpleNamespace, tmp_path: Path) -> None:
     from SyntheXLib.scene.device_file import device_files
 
