@@ -61,6 +61,8 @@ def test_a_view_shows_the_specimen_that_it_names(hip_phantom: CaseFiles, tmp_pat
     views = read_views(written(tmp_path, {"views": [{**VIEWS[0], "specimen": name} for name in ("b", "a", "b")]}))
     job = ShardJob(tmp_path / "data", HIP, cases, ViewSettings("naive", image_size=32), seed=0, count=3, views=views)
     assert [job.case_of(index) for index in range(3)] == [1, 0, 1]
+    spaced = replace(job, cases=(replace(hip_phantom, name="my_case"), *cases), views=(replace(views[0], specimen="My case"), *views[1:]))
+    assert [spaced.case_of(index) for index in range(3)] == [0, 1, 2]
     assert [view["specimen"] for view in job.header().configuration["views"]] == ["b", "a", "b"]
     with pytest.raises(SyntheXError, match=r"View 0 shows the specimen 'b', expected one of the cases a\."):
         replace(job, cases=cases[:1])

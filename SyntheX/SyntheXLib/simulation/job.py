@@ -15,7 +15,7 @@ from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import sha256
 from SyntheXLib.rendering.material_map import MaterialCaster, read_material_map
 from SyntheXLib.rendering.renderer import check_level, make_renderer
-from SyntheXLib.scene.case_files import CaseFiles
+from SyntheXLib.scene.case_files import CaseFiles, plain_name
 from SyntheXLib.scene.drawn_tools import check_tools
 from SyntheXLib.scene.given_views import GivenView
 from SyntheXLib.scene.specimen import Specimen
@@ -102,9 +102,11 @@ class ShardJob:
         name, titles = self.views[index].specimen, [case.title for case in self.cases]
         if not name and len(titles) == 1:
             return 0
-        if name not in titles:
+        # As structures and landmarks, cases are known by their names without spaces and dashes: a file's name has none.
+        plain = [plain_name(title) for title in titles]
+        if plain_name(name) not in plain:
             raise SyntheXError(f"View {index} shows the specimen '{name}', expected one of the cases {', '.join(titles)}.")
-        return titles.index(name)
+        return plain.index(plain_name(name))
 
     def shard_range(self, shard: int) -> range:
         """Indices of the images of a shard."""
