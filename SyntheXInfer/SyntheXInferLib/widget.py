@@ -8,12 +8,10 @@ from typing import Any
 import ctk
 import qt
 import slicer
-import vtk
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
-from slicer.util import VTKObservationMixin
 
 from SyntheXHomeLib.panels import enable, needs
+from SyntheXHomeLib.parameter_widget import ParameterWidget
 from SyntheXHomeLib.settings import LAST_MODEL, recall
 from SyntheXInferLib.evaluation_panel import EvaluationPanel
 from SyntheXInferLib.image_nodes import frameCount, isSequence, knownIntensity, shownImage
@@ -29,27 +27,21 @@ _POLL_MS = 300
 _REST_MS = 100
 
 
-class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class SyntheXInferWidget(ParameterWidget):
     """Choose image and model, find, look, evaluate, export."""
 
+    logic: SyntheXInferLogic
+
     def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic = SyntheXInferLogic()
-        self.parameters: Any = None
+        super().__init__(parent, SyntheXInferLogic(), InferParameters)
         self.run: SeriesRun | None = None
         self._runImage: Any = None
         self._model: tuple[Any, ModelFacts | str] = (None, "")  # path and time of the file, and its facts or why there are none
         self._marked: Any = None  # threshold and visibility that the landmarks have
-        self._guiTag: Any = None
 
     def setup(self) -> None:
         """Build the panel."""
-        ScriptedLoadableModuleWidget.setup(self)
-        panel = slicer.util.loadUI(self.resourcePath("UI/SyntheXInfer.ui"))
-        self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
-        panel.setMRMLScene(slicer.mrmlScene)
+        super().setup()
         self.ui.progressBar.visible = False
         self._pollTimer, self._markTimer = qt.QTimer(), qt.QTimer()
         self._pollTimer.setInterval(_POLL_MS)
@@ -67,55 +59,38 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.predictButton.connect("clicked(bool)", self.onPredict)
         self.ui.deleteButton.connect("clicked(bool)", self.onDelete)
         self._evaluation = EvaluationPanel(self.ui, self.logic)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
-        self._bind()
+        self.followScene()
 
     def enter(self) -> None:
         """Called when the panel is opened."""
-        if self.parameters is None:
-            self._bind()
+        super().enter()
         self.updateState()  # a training may have ended meanwhile
-
-    def cleanup(self) -> None:
-        """Called when the panel is unloaded."""
-        self._unbind()
-        self.removeObservers()
 
     # The parameter node
 
-    def _bind(self) -> None:
-        self._unbind()
-        wrapper: Any = InferParameters  # its decorator gives it a constructor that no type checker sees
-        p = self.parameters = wrapper(self.logic.parameterNode())
+    def _fill(self) -> None:
+        p = self.parameters
         if p.image is None:
             p.image = self.logic.firstImage()
         if not p.modelPath:
             p.modelPath = self._lastModel()
-        self._guiTag = p.connectGui(self.ui)
+
+    def _bound(self) -> None:
+        p = self.parameters
         self.ui.modelPath.currentPath = p.modelPath
         self._evaluation.parameters = p
-        self.addObserver(p.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
         self._marked = (p.threshold, p.showUnsure)
         self._evaluation.showTable()
         self.updateState()
 
-    def _unbind(self) -> None:
+    def _released(self) -> None:
         self._markTimer.stop()
         self._stopRun()
         self._evaluation.release()
-        if self.parameters is not None:
-            self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
-            self.parameters.disconnectGui(self._guiTag)
-            self.parameters = None
 
     def _onSceneStartClose(self, *_arguments: Any) -> None:
-        self._unbind()
+        super()._onSceneStartClose()
         self.ui.statusLabel.text = ""
-
-    def _onSceneEndClose(self, *_arguments: Any) -> None:
-        self._bind()
 
     def _onModified(self, *_arguments: Any) -> None:
         p = self.parameters
@@ -258,10 +233,10 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.statusLabel.text = _("Cancelled: the image was removed.")
             self.updateState()
             return
-        done, total = run.progress()
-        if total:
-            self.ui.progressBar.maximum, self.ui.progressBar.value = total, done
-            self.ui.statusLabel.text = _("{done} of {total} frames").format(done=done, total=total)
+        progress = run.progress()
+        if progress.total:
+            self.ui.progressBar.maximum, self.ui.progressBar.value = progress.total, progress.done
+            self.ui.statusLabel.text = _("{done} of {total} frames").format(done=progress.done, total=progress.total)
         if not run.finished():
             return
         self._pollTimer.stop()
@@ -277,7 +252,7 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _stopRun(self) -> None:
         self._pollTimer.stop()
         if self.run is not None:
-            self.run.end()
+            self.run.close()
             self.run = self._runImage = None
         self.ui.progressBar.visible = False
 

@@ -1,7 +1,5 @@
 """What the tests of the Infer module share: a stand-in for a trained network."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,23 +47,3 @@ def columns_of(table: Any) -> dict[str, dict[str, float]]:
         inner.GetValueByName(row, "name").ToString(): {title: inner.GetValueByName(row, title).ToDouble() for title in titles}
         for row in range(inner.GetNumberOfRows())
     }
-
-
-def picture(panel: Any, name: str) -> None:
-    """Save a picture of the panel, 400 pixels wide, where SYNTHEX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("SYNTHEX_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        panel.show()
-        panel.resize(400, panel.layout().heightForWidth(400))
-        assert panel.grab().save(str(Path(folder, f"{name}.png")))
-
-
-def work(milliseconds: int) -> None:
-    """Let Qt work for a while."""
-    from PySide6.QtCore import QDeadlineTimer
-    from PySide6.QtWidgets import QApplication
-
-    end = QDeadlineTimer(milliseconds)
-    while not end.hasExpired():
-        QApplication.processEvents()

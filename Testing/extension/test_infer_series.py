@@ -204,7 +204,7 @@ def test_a_run_in_a_process_of_its_own_gives_what_this_process_gives(model: Path
     logic = SyntheXInferLogic()
     series = logic.startSeries(volume, model, device="cpu")
     wait(series)
-    folder, result = series._folder, series.result()
+    folder, result = series.folder, series.result()
     assert not folder.exists() and result.meaning == ("bone-dark", "linear") and result.task == HIP
     sequence = asSequence(volume)
     here = logic.predictSequence(sequence, model, device="cpu")
@@ -225,7 +225,7 @@ def test_a_failed_run_says_why_and_a_cancelled_one_is_gone(run: Any, model: Path
     with pytest.raises(SyntheXError, match=r"none\.pt"):
         series.result()
     series = logic.startSeries(run, model, device="cpu")
-    folder = series._folder
+    folder = series.folder
     assert folder.is_dir()
-    series.end()
+    series.close()
     assert series.finished() and not folder.exists()
