@@ -23,11 +23,12 @@ from SyntheXLib.tasks.task import Task
 
 @dataclass(frozen=True)
 class SeriesResult:
-    """Task of the network, a prediction for each frame, and polarity and intensity that the frames were taken for."""
+    """Task of the network, a prediction for each frame, polarity and intensity that the frames were taken for, and a warning or none."""
 
     task: Task
     predictions: list[Prediction]
     meaning: tuple[str, str]
+    warning: str = ""
 
 
 class SeriesRun(LibraryCommand):
@@ -37,9 +38,9 @@ class SeriesRun(LibraryCommand):
     ----------
     imageNode
         Sequence of images, or a volume whose slices are frames.
-    modelPath, device
-        Model file, and what computes.
-    polarity, intensity, spacing
+    modelPaths, device
+        Model files, several for an ensemble, and what computes.
+    polarity, intensity, spacing, flip, collimation
         As `SyntheXInferLogic.predict` takes them.
 
     Raises
@@ -49,14 +50,25 @@ class SeriesRun(LibraryCommand):
     """
 
     def __init__(
-        self, imageNode: Any, modelPath: Path | str, device: str, polarity: str, intensity: str, spacing: tuple[float, float] | None
+        self,
+        imageNode: Any,
+        modelPaths: Sequence[Path | str],
+        device: str,
+        polarity: str,
+        intensity: str,
+        spacing: tuple[float, float] | None,
+        flip: bool,
+        collimation: str,
     ) -> None:
         def inputs(folder: Path) -> list[str]:
             run = folder / "run.nrrd"
             meaning = _writeFrames(imageNode, run, polarity, intensity, spacing)
             return [str(run), "--out", str(folder / "found"), "--polarity", meaning[0], "--intensity", meaning[1]]
 
-        super().__init__("infer", str(modelPath), "--device", device, "--no-overlays", inputs=inputs)
+        model, *others = map(str, modelPaths)
+        options = ["--device", device, "--collimation", collimation, "--no-overlays", *(["--flip"] if flip else [])]
+        options += [argument for other in others for argument in ("--model", other)]
+        super().__init__("infer", model, *options, inputs=inputs)
 
     def result(self) -> SeriesResult:
         """Once finished, what was found; the files are then gone.
@@ -72,7 +84,7 @@ class SeriesRun(LibraryCommand):
                 raise SyntheXError(self.message())
             task, predictions = read_image_predictions(self.folder / "found")
             image = description["images"][0]
-            return SeriesResult(task, predictions, (image["polarity"], image["intensity"]))
+            return SeriesResult(task, predictions, (image["polarity"], image["intensity"]), image["warning"] or "")
         finally:
             self.close()
 

@@ -16,6 +16,7 @@ from SyntheXHomeLib.settings import LAST_MODEL, recall
 from SyntheXInferLib.evaluation_panel import EvaluationPanel
 from SyntheXInferLib.image_nodes import frameCount, isSequence, knownIntensity, shownImage
 from SyntheXInferLib.logic import ModelFacts, SyntheXInferLogic
+from SyntheXInferLib.more_panel import MorePanel
 from SyntheXInferLib.parameters import InferParameters
 from SyntheXInferLib.result_nodes import FoundNodes
 from SyntheXInferLib.series import SeriesRun
@@ -59,6 +60,7 @@ class SyntheXInferWidget(ParameterWidget):
         self.ui.predictButton.connect("clicked(bool)", self.onPredict)
         self.ui.deleteButton.connect("clicked(bool)", self.onDelete)
         self._evaluation = EvaluationPanel(self.ui, self.logic)
+        self._more = MorePanel(self.ui)
         self.followScene()
 
     def enter(self) -> None:
@@ -78,7 +80,7 @@ class SyntheXInferWidget(ParameterWidget):
     def _bound(self) -> None:
         p = self.parameters
         self.ui.modelPath.currentPath = p.modelPath
-        self._evaluation.parameters = p
+        self._evaluation.parameters = self._more.parameters = p
         self._marked = (p.threshold, p.showUnsure)
         self._evaluation.showTable()
         self.updateState()
@@ -87,6 +89,7 @@ class SyntheXInferWidget(ParameterWidget):
         self._markTimer.stop()
         self._stopRun()
         self._evaluation.release()
+        self._more.parameters = None
 
     def _onSceneStartClose(self, *_arguments: Any) -> None:
         super()._onSceneStartClose()
@@ -118,8 +121,10 @@ class SyntheXInferWidget(ParameterWidget):
         running = _("A run is being worked on.") if self.run is not None else ""
         self._showImageFacts()
         self._showModelFacts()
-        frames, model = frameCount(p.image), Path(p.modelPath)
-        lacks = needs((frames > 0, _("an X-ray")), (p.modelPath != "" and model.is_file(), _("a model file")))
+        self._more.update()
+        frames = frameCount(p.image)
+        models = all(path != "" and Path(path).is_file() for path in self._more.models)
+        lacks = needs((frames > 0, _("an X-ray")), (models, _("a model file")))
         button = self.ui.predictButton
         if self.run is not None:
             button.text = _("Cancel")
@@ -203,6 +208,7 @@ class SyntheXInferWidget(ParameterWidget):
             "polarity": p.polarity.value,
             "intensity": p.intensity.value,
             "spacing": (p.spacing, p.spacing) if p.spacing else None,
+            **self._more.options(),
         }
 
     def onPredict(self) -> None:
@@ -215,13 +221,13 @@ class SyntheXInferWidget(ParameterWidget):
         p = self.parameters
         with slicer.util.tryWithErrorDisplay(_("The model could not be applied."), waitCursor=True):
             if isSequence(p.image) or frameCount(p.image) > 1:
-                self.run, self._runImage = self.logic.startSeries(p.image, p.modelPath, **self._options()), p.image
+                self.run, self._runImage = self.logic.startSeries(p.image, self._more.models, **self._options()), p.image
                 self.ui.statusLabel.text = _("Reading the model ...")
                 self.ui.progressBar.maximum = 0  # busy until the first frame
                 self.ui.progressBar.visible = True
                 self._pollTimer.start()
             else:
-                self._keep(p.image, self.logic.predict(p.image, p.modelPath, threshold=p.threshold, **self._options()))
+                self._keep(p.image, self.logic.predict(p.image, self._more.models, threshold=p.threshold, **self._options()))
         self.updateState()
 
     def _poll(self) -> None:
@@ -275,7 +281,7 @@ class SyntheXInferWidget(ParameterWidget):
     def _tellFound(self) -> None:
         found = self.found
         if found is not None:
-            self.ui.statusLabel.text = foundText(*found.landmarkCounts(), found.meaning())
+            self.ui.statusLabel.text = foundText(*found.landmarkCounts(), found.meaning(), found.warning())
 
     def _mark(self) -> None:
         """Give the landmarks the threshold of the panel."""

@@ -1,5 +1,6 @@
 """What the tests of the Infer module share: a stand-in for a trained network."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ class Network:
 
     def __init__(self) -> None:
         self.task = HIP
+        self.description = SimpleNamespace(training={})
         self.mask = np.zeros((12, 16), np.uint16)
         self.mask[2:5, 3:9] = 1 << 0
         self.mask[4:8, 3:9] |= 1 << 4
