@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from SyntheXInferLib.result_nodes import FoundNodes, addLandmarks, addSegmentati
 from SyntheXInferLib.series import SeriesResult, SeriesRun, addSeries, browse, markSeries, removeSeries
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.images import AUTO, XrayImage, check_meaning, xray_image
+from SyntheXLib.inference.outputs import ModelPaths, model_paths
 from SyntheXLib.inference.predictions import CONFIDENCE_THRESHOLD, Prediction
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class SyntheXInferLogic:
     """Applies a trained network to X-rays of the scene."""
 
     def __init__(self) -> None:
-        self._loaded: tuple[tuple[str, float, str], Predictor] | None = None
+        self._loaded: tuple[Any, Predictor] | None = None
 
     def parameterNode(self) -> Any:
         """The scene's node for the panel's settings, made when there is none."""
@@ -116,13 +117,15 @@ class SyntheXInferLogic:
     def predict(
         self,
         volumeNode: Any,
-        modelPath: Path | str,
+        modelPath: ModelPaths,
         threshold: float = CONFIDENCE_THRESHOLD,
         device: str = "auto",
         polarity: str = AUTO,
         intensity: str = AUTO,
         series: bool = False,
         spacing: tuple[float, float] | None = None,
+        flip: bool = False,
+        collimation: str = AUTO,
     ) -> FoundNodes:
         """Find structures and landmarks.
 
@@ -132,7 +135,7 @@ class SyntheXInferLogic:
             An image, or with `series` the frames of a fluoroscopy run as slices. One that the Simulate module made is known to be the
             linear detector signal.
         modelPath
-            Model file.
+            Model file, or several for an ensemble.
         threshold
             Confidence above which a landmark counts as found.
         device
@@ -144,6 +147,10 @@ class SyntheXInferLogic:
             Take the slices of a volume for frames.
         spacing
             Height and width of a pixel in mm on the detector; None takes what is known of the image.
+        flip
+            Look at the mirror image too, and average.
+        collimation
+            ``auto``: what the collimator covers is found and not looked at; ``none``: the whole image is open.
 
         Raises
         ------
@@ -153,25 +160,27 @@ class SyntheXInferLogic:
         frames = framesOf(volumeNode)
         if len(frames) != 1 and not series:
             raise SyntheXError(f"Volume '{volumeNode.GetName()}': expected a single grey image, found an array of shape {frames.shape}.")
-        predictor = self._predictor(modelPath, device)
-        predictions, meaning = self._predictions(predictor, volumeNode, frames, polarity, intensity, spacing)
+        predictor = self._predictor(modelPath, device, flip)
+        predictions, meaning, warning = self._predictions(predictor, volumeNode, frames, polarity, intensity, spacing, collimation)
         name, task = volumeNode.GetName(), predictor.task
         titles = [f"{name} landmarks"] if len(frames) == 1 else [f"{name} landmarks {frame}" for frame in range(len(frames))]
         found = FoundNodes(
             addSegmentation(f"{name} structures", volumeNode, predictions, task),
             tuple(addLandmarks(titles[k], volumeNode, k, found, task, threshold) for k, found in enumerate(predictions)),
         )
-        return note(found, task, meaning)
+        return note(found, task, meaning, warning)
 
     def predictSequence(
         self,
         sequenceNode: Any,
-        modelPath: Path | str,
+        modelPath: ModelPaths,
         threshold: float = CONFIDENCE_THRESHOLD,
         device: str = "auto",
         polarity: str = AUTO,
         intensity: str = AUTO,
         spacing: tuple[float, float] | None = None,
+        flip: bool = False,
+        collimation: str = AUTO,
     ) -> FoundNodes:
         """Find structures and landmarks in all images of a vtkMRMLSequenceNode, in this process.
 
@@ -179,7 +188,7 @@ class SyntheXInferLogic:
         ----------
         sequenceNode
             Its data nodes are single images of one size.
-        modelPath, threshold, device, polarity, intensity, spacing
+        modelPath, threshold, device, polarity, intensity, spacing, flip, collimation
             As `predict` takes them.
 
         Returns
@@ -193,22 +202,24 @@ class SyntheXInferLogic:
             As `predict`.
         """
         frames = framesOf(sequenceNode)
-        predictor = self._predictor(modelPath, device)
-        predictions, meaning = self._predictions(predictor, sequenceNode, frames, polarity, intensity, spacing)
-        return note(addSeries(sequenceNode, predictions, predictor.task, threshold), predictor.task, meaning)
+        predictor = self._predictor(modelPath, device, flip)
+        predictions, meaning, warning = self._predictions(predictor, sequenceNode, frames, polarity, intensity, spacing, collimation)
+        return note(addSeries(sequenceNode, predictions, predictor.task, threshold), predictor.task, meaning, warning)
 
     def startSeries(
         self,
         imageNode: Any,
-        modelPath: Path | str,
+        modelPath: ModelPaths,
         device: str = "auto",
         polarity: str = AUTO,
         intensity: str = AUTO,
         spacing: tuple[float, float] | None = None,
+        flip: bool = False,
+        collimation: str = AUTO,
     ) -> SeriesRun:
         """As `predictSequence`, also for the slices of a volume, in a process of its own; see `series.SeriesRun`."""
         check_meaning(polarity, intensity)
-        return SeriesRun(imageNode, modelPath, device, polarity, intensity, spacing)
+        return SeriesRun(imageNode, model_paths(modelPath), device, polarity, intensity, spacing, flip, collimation)
 
     def showSeries(self, imageNode: Any, result: SeriesResult, threshold: float) -> tuple[Any, FoundNodes]:
         """The result of a `SeriesRun` as sequences that are browsed with the images; a volume of slices becomes a sequence first.
@@ -219,7 +230,7 @@ class SyntheXInferLogic:
             The images and what was found on them.
         """
         sequence = imageNode if isSequence(imageNode) else image_nodes.asSequence(imageNode)
-        found = note(addSeries(sequence, result.predictions, result.task, threshold), result.task, result.meaning)
+        found = note(addSeries(sequence, result.predictions, result.task, threshold), result.task, result.meaning, result.warning)
         browse(sequence, found)
         return sequence, found
 
@@ -293,32 +304,47 @@ class SyntheXInferLogic:
 
     # Inside
 
-    def _predictor(self, modelPath: Path | str, device: str) -> Predictor:
-        """The model, kept from one call to the next as long as its file is the same."""
+    def _predictor(self, modelPath: ModelPaths, device: str, flip: bool) -> Predictor:
+        """The models, kept from one call to the next as long as their files are the same."""
         from SyntheXLib.inference.predictor import Predictor
 
-        path = Path(modelPath)
-        key = (str(path), path.stat().st_mtime if path.is_file() else 0.0, device)
+        paths = model_paths(modelPath)
+        key = (tuple((str(path), path.stat().st_mtime if path.is_file() else 0.0) for path in paths), device, flip)
         if self._loaded is None or self._loaded[0] != key:
-            self._loaded = (key, Predictor.load(modelPath, device))
+            self._loaded = (key, Predictor.load(paths, device, ("plain", "flip") if flip else ("plain",)))
         return self._loaded[1]
 
     @staticmethod
     def _predictions(
-        predictor: Predictor, imageNode: Any, frames: np.ndarray, polarity: str, intensity: str, spacing: tuple[float, float] | None
-    ) -> tuple[list[Prediction], tuple[str, str]]:
-        """A prediction for each frame, and what their numbers were taken for."""
+        predictor: Predictor,
+        imageNode: Any,
+        frames: np.ndarray,
+        polarity: str,
+        intensity: str,
+        spacing: tuple[float, float] | None,
+        collimation: str,
+    ) -> tuple[list[Prediction], tuple[str, str], str]:
+        """A prediction for each frame, what their numbers were taken for, and the warning of `inference.domain` or none."""
+        from SyntheXLib.inference.domain import domain_warning
         from SyntheXLib.inference.polarity import asked_frames, find_meaning
+        from SyntheXLib.inference.predict_images import open_field
 
         check_meaning(polarity, intensity)
         facts, known = factsOf(imageNode), knownIntensity(imageNode)
         spacing = spacing or facts.pixel_spacing_mm
         where = f"Volume '{imageNode.GetName()}'"
-        if known:
-            images = [XrayImage(frame.astype(np.float32), known, spacing) for frame in frames]
-            return predictor.predict(images), ("bone-dark", known)
         asked = [frames[number] for number in asked_frames(len(frames))]
-        meaning = find_meaning(
-            predictor, facts, polarity, intensity, lambda turned, meant: [xray_image(one, turned, meant, spacing, where) for one in asked]
-        )
-        return predictor.predict([xray_image(frame, *meaning, spacing, where) for frame in frames]), meaning
+        linear = "linear" in (known, intensity, facts.intensity)
+        field = open_field(asked, linear) if collimation == AUTO else None
+        if known:
+            images = [XrayImage(frame.astype(np.float32), known, spacing, field=field) for frame in frames]
+            meaning = ("bone-dark", known)
+        else:
+
+            def image(frame: np.ndarray, turned: str, meant: str) -> XrayImage:
+                return replace(xray_image(frame, turned, meant, spacing, where), field=field)
+
+            meaning = find_meaning(predictor, facts, polarity, intensity, lambda *meant: [image(one, *meant) for one in asked])
+            images = [image(frame, *meaning) for frame in frames]
+        predictions = predictor.predict(images)
+        return predictions, meaning, domain_warning(predictor, images[0], predictions[0]) or ""

@@ -52,6 +52,9 @@ class InferParameters:
     intensity: Intensity = Intensity.AUTO
     spacing: Annotated[float, WithinRange(0, 10), Decimals(4), SingleStep(0.01)] = 0.0
     modelPath: str = ""
+    moreModels: list[str]  # of an ensemble
+    flip: bool = False
+    findField: bool = True
     device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"]), Default("auto")]
     threshold: _Share = CONFIDENCE_THRESHOLD
     showUnsure: bool = True

@@ -22,6 +22,7 @@ from SyntheXLib.tasks.task import Task
 _SURE, _UNSURE = (0.2, 0.9, 0.3), (0.6, 0.6, 0.6)  # colours of points above and below the threshold
 # Attributes of the masks: the task as JSON, and what the numbers of the image were taken for.
 TASK_ATTRIBUTE, POLARITY_ATTRIBUTE, INTENSITY_TAKEN_ATTRIBUTE = "SyntheX.Task", "SyntheX.Polarity", "SyntheX.IntensityTaken"
+WARNING_ATTRIBUTE = "SyntheX.Warning"  # what is unlike the images that the model was validated on
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,18 @@ class FoundNodes:
         """Polarity and intensity that the image was taken for; empty where it is not known."""
         return self.segmentation.GetAttribute(POLARITY_ATTRIBUTE) or "", self.segmentation.GetAttribute(INTENSITY_TAKEN_ATTRIBUTE) or ""
 
+    def warning(self) -> str:
+        """What is unlike the images that the model was validated on, see `inference.domain`; empty when nothing is known to be."""
+        return self.segmentation.GetAttribute(WARNING_ATTRIBUTE) or ""
 
-def note(found: FoundNodes, task: Task, meaning: tuple[str, str]) -> FoundNodes:
-    """Keep on the masks what `FoundNodes.taskOf` and `FoundNodes.meaning` tell."""
+
+def note(found: FoundNodes, task: Task, meaning: tuple[str, str], warning: str = "") -> FoundNodes:
+    """Keep on the masks what `FoundNodes.taskOf`, `FoundNodes.meaning` and `FoundNodes.warning` tell."""
     for name, value in (
         (TASK_ATTRIBUTE, json.dumps(task.to_dict())),
         (POLARITY_ATTRIBUTE, meaning[0]),
         (INTENSITY_TAKEN_ATTRIBUTE, meaning[1]),
+        (WARNING_ATTRIBUTE, warning),
     ):
         found.segmentation.SetAttribute(name, value)
     return found

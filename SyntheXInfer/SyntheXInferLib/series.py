@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,23 +23,24 @@ from SyntheXLib.tasks.task import Task
 
 @dataclass(frozen=True)
 class SeriesResult:
-    """Task of the network, a prediction for each frame, and polarity and intensity that the frames were taken for."""
+    """Task of the network, a prediction for each frame, polarity and intensity that the frames were taken for, and a warning or none."""
 
     task: Task
     predictions: list[Prediction]
     meaning: tuple[str, str]
+    warning: str = ""
 
 
-class SeriesRun:
-    """A running inference on all frames of an image.
+class SeriesRun(LibraryCommand):
+    """A running inference on all frames of an image; `progress` counts frames.
 
     Parameters
     ----------
     imageNode
         Sequence of images, or a volume whose slices are frames.
-    modelPath, device
-        Model file, and what computes.
-    polarity, intensity, spacing
+    modelPaths, device
+        Model files, several for an ensemble, and what computes.
+    polarity, intensity, spacing, flip, collimation
         As `SyntheXInferLogic.predict` takes them.
 
     Raises
@@ -52,38 +50,25 @@ class SeriesRun:
     """
 
     def __init__(
-        self, imageNode: Any, modelPath: Path | str, device: str, polarity: str, intensity: str, spacing: tuple[float, float] | None
+        self,
+        imageNode: Any,
+        modelPaths: Sequence[Path | str],
+        device: str,
+        polarity: str,
+        intensity: str,
+        spacing: tuple[float, float] | None,
+        flip: bool,
+        collimation: str,
     ) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="SyntheX-"))
-        try:
-            frames, facts = framesOf(imageNode), factsOf(imageNode)
-            known = knownIntensity(imageNode)
-            if known:
-                polarity, intensity = "bone-dark", known
-            image = sitk.GetImageFromArray(frames)
-            rowSpacing, columnSpacing = spacing or facts.pixel_spacing_mm or (1.0, 1.0)
-            image.SetSpacing((columnSpacing, rowSpacing, 1.0))
-            run = self._folder / "run.nrrd"
-            sitk.WriteImage(image, str(run))
-            polarity = (facts.polarity or AUTO) if polarity == AUTO else polarity
-            intensity = (facts.intensity or AUTO) if intensity == AUTO else intensity
-            options = ["--polarity", polarity, "--intensity", intensity, "--device", device, "--no-overlays"]
-            self._command = LibraryCommand("infer", str(modelPath), str(run), "--out", str(self._folder / "found"), *options)
-        except RuntimeError as error:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise SyntheXError(f"The frames of '{imageNode.GetName()}' cannot be written to {self._folder}.") from error
-        except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise
+        def inputs(folder: Path) -> list[str]:
+            run = folder / "run.nrrd"
+            meaning = _writeFrames(imageNode, run, polarity, intensity, spacing)
+            return [str(run), "--out", str(folder / "found"), "--polarity", meaning[0], "--intensity", meaning[1]]
 
-    def progress(self) -> tuple[int, int]:
-        """Frames done and their number; (0, 0) while the model is read."""
-        bar = re.search(r"(\d+)/(\d+) \[", self._command.message())
-        return (int(bar[1]), int(bar[2])) if bar else (0, 0)
-
-    def finished(self) -> bool:
-        """Whether the process has ended."""
-        return self._command.finished()
+        model, *others = map(str, modelPaths)
+        options = ["--device", device, "--collimation", collimation, "--no-overlays", *(["--flip"] if flip else [])]
+        options += [argument for other in others for argument in ("--model", other)]
+        super().__init__("infer", model, *options, inputs=inputs)
 
     def result(self) -> SeriesResult:
         """Once finished, what was found; the files are then gone.
@@ -94,19 +79,30 @@ class SeriesRun:
             When the command failed, with its last line.
         """
         try:
-            description = read_description(self._folder / "found")
+            description = read_description(self.folder / "found")
             if description is None:
-                raise SyntheXError(self._command.message())
-            task, predictions = read_image_predictions(self._folder / "found")
+                raise SyntheXError(self.message())
+            task, predictions = read_image_predictions(self.folder / "found")
             image = description["images"][0]
-            return SeriesResult(task, predictions, (image["polarity"], image["intensity"]))
+            return SeriesResult(task, predictions, (image["polarity"], image["intensity"]), image["warning"] or "")
         finally:
-            self.end()
+            self.close()
 
-    def end(self) -> None:
-        """End it at once and drop what it did."""
-        self._command.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+
+def _writeFrames(imageNode: Any, path: Path, polarity: str, intensity: str, spacing: tuple[float, float] | None) -> tuple[str, str]:
+    """Write all frames into a file; give polarity and intensity as they are given or known, else ``auto``."""
+    frames, facts, known = framesOf(imageNode), factsOf(imageNode), knownIntensity(imageNode)
+    rowSpacing, columnSpacing = spacing or facts.pixel_spacing_mm or (1.0, 1.0)
+    try:
+        image = sitk.GetImageFromArray(frames)
+        image.SetSpacing((columnSpacing, rowSpacing, 1.0))
+        sitk.WriteImage(image, str(path))
+    except RuntimeError as error:
+        raise SyntheXError(f"The frames of '{imageNode.GetName()}' cannot be written to {path.parent}.") from error
+    if known:
+        return "bone-dark", known
+    polarity = (facts.polarity or AUTO) if polarity == AUTO else polarity
+    return polarity, (facts.intensity or AUTO) if intensity == AUTO else intensity
 
 
 def addSeries(imageSequence: Any, predictions: Sequence[Prediction], task: Task, threshold: float) -> FoundNodes:

@@ -57,16 +57,14 @@ def modelNames(facts: ModelFacts) -> str:
     )
 
 
-def foundText(sure: int, count: int, meaning: tuple[str, str]) -> str:
-    """How many landmarks are certain, and what the image was taken for."""
+def foundText(sure: int, count: int, meaning: tuple[str, str], warning: str = "") -> str:
+    """How many landmarks are certain, what the image was taken for, and what of it is unlike the model's validation."""
     text = _("{found} of {count} landmarks are above the threshold.").format(found=sure, count=count) if count else _("Masks found.")
     polarity = {"bone-bright": _("bone is bright"), "bone-dark": _("bone is dark")}.get(meaning[0])
     intensity = {"linear": _("linear"), "log": _("logarithmic")}.get(meaning[1])
-    return (
-        text
-        if polarity is None
-        else text + " " + _("The image was taken as: {polarity}, {intensity}.").format(polarity=polarity, intensity=intensity)
-    )
+    if polarity is not None:
+        text += " " + _("The image was taken as: {polarity}, {intensity}.").format(polarity=polarity, intensity=intensity)
+    return text + (" " + _("Warning: the image is {warning}.").format(warning=warning) if warning else "")
 
 
 def comparisonText(comparison: Comparison, threshold: float) -> str:

@@ -8,16 +8,15 @@ from typing import Any
 import ctk
 import qt
 import slicer
-import vtk
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
-from slicer.util import VTKObservationMixin
 
 from SyntheXHomeLib.panels import enable, needs
+from SyntheXHomeLib.parameter_widget import ParameterWidget
 from SyntheXHomeLib.settings import LAST_MODEL, recall
 from SyntheXInferLib.evaluation_panel import EvaluationPanel
 from SyntheXInferLib.image_nodes import frameCount, isSequence, knownIntensity, shownImage
 from SyntheXInferLib.logic import ModelFacts, SyntheXInferLogic
+from SyntheXInferLib.more_panel import MorePanel
 from SyntheXInferLib.parameters import InferParameters
 from SyntheXInferLib.result_nodes import FoundNodes
 from SyntheXInferLib.series import SeriesRun
@@ -29,27 +28,21 @@ _POLL_MS = 300
 _REST_MS = 100
 
 
-class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class SyntheXInferWidget(ParameterWidget):
     """Choose image and model, find, look, evaluate, export."""
 
+    logic: SyntheXInferLogic
+
     def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic = SyntheXInferLogic()
-        self.parameters: Any = None
+        super().__init__(parent, SyntheXInferLogic(), InferParameters)
         self.run: SeriesRun | None = None
         self._runImage: Any = None
         self._model: tuple[Any, ModelFacts | str] = (None, "")  # path and time of the file, and its facts or why there are none
         self._marked: Any = None  # threshold and visibility that the landmarks have
-        self._guiTag: Any = None
 
     def setup(self) -> None:
         """Build the panel."""
-        ScriptedLoadableModuleWidget.setup(self)
-        panel = slicer.util.loadUI(self.resourcePath("UI/SyntheXInfer.ui"))
-        self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
-        panel.setMRMLScene(slicer.mrmlScene)
+        super().setup()
         self.ui.progressBar.visible = False
         self._pollTimer, self._markTimer = qt.QTimer(), qt.QTimer()
         self._pollTimer.setInterval(_POLL_MS)
@@ -67,55 +60,40 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.predictButton.connect("clicked(bool)", self.onPredict)
         self.ui.deleteButton.connect("clicked(bool)", self.onDelete)
         self._evaluation = EvaluationPanel(self.ui, self.logic)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
-        self._bind()
+        self._more = MorePanel(self.ui)
+        self.followScene()
 
     def enter(self) -> None:
         """Called when the panel is opened."""
-        if self.parameters is None:
-            self._bind()
+        super().enter()
         self.updateState()  # a training may have ended meanwhile
-
-    def cleanup(self) -> None:
-        """Called when the panel is unloaded."""
-        self._unbind()
-        self.removeObservers()
 
     # The parameter node
 
-    def _bind(self) -> None:
-        self._unbind()
-        wrapper: Any = InferParameters  # its decorator gives it a constructor that no type checker sees
-        p = self.parameters = wrapper(self.logic.parameterNode())
+    def _fill(self) -> None:
+        p = self.parameters
         if p.image is None:
             p.image = self.logic.firstImage()
         if not p.modelPath:
             p.modelPath = self._lastModel()
-        self._guiTag = p.connectGui(self.ui)
+
+    def _bound(self) -> None:
+        p = self.parameters
         self.ui.modelPath.currentPath = p.modelPath
-        self._evaluation.parameters = p
-        self.addObserver(p.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
+        self._evaluation.parameters = self._more.parameters = p
         self._marked = (p.threshold, p.showUnsure)
         self._evaluation.showTable()
         self.updateState()
 
-    def _unbind(self) -> None:
+    def _released(self) -> None:
         self._markTimer.stop()
         self._stopRun()
         self._evaluation.release()
-        if self.parameters is not None:
-            self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
-            self.parameters.disconnectGui(self._guiTag)
-            self.parameters = None
+        self._more.parameters = None
 
     def _onSceneStartClose(self, *_arguments: Any) -> None:
-        self._unbind()
+        super()._onSceneStartClose()
         self.ui.statusLabel.text = ""
-
-    def _onSceneEndClose(self, *_arguments: Any) -> None:
-        self._bind()
 
     def _onModified(self, *_arguments: Any) -> None:
         p = self.parameters
@@ -143,8 +121,10 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         running = _("A run is being worked on.") if self.run is not None else ""
         self._showImageFacts()
         self._showModelFacts()
-        frames, model = frameCount(p.image), Path(p.modelPath)
-        lacks = needs((frames > 0, _("an X-ray")), (p.modelPath != "" and model.is_file(), _("a model file")))
+        self._more.update()
+        frames = frameCount(p.image)
+        models = all(path != "" and Path(path).is_file() for path in self._more.models)
+        lacks = needs((frames > 0, _("an X-ray")), (models, _("a model file")))
         button = self.ui.predictButton
         if self.run is not None:
             button.text = _("Cancel")
@@ -228,6 +208,7 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "polarity": p.polarity.value,
             "intensity": p.intensity.value,
             "spacing": (p.spacing, p.spacing) if p.spacing else None,
+            **self._more.options(),
         }
 
     def onPredict(self) -> None:
@@ -240,13 +221,13 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         p = self.parameters
         with slicer.util.tryWithErrorDisplay(_("The model could not be applied."), waitCursor=True):
             if isSequence(p.image) or frameCount(p.image) > 1:
-                self.run, self._runImage = self.logic.startSeries(p.image, p.modelPath, **self._options()), p.image
+                self.run, self._runImage = self.logic.startSeries(p.image, self._more.models, **self._options()), p.image
                 self.ui.statusLabel.text = _("Reading the model ...")
                 self.ui.progressBar.maximum = 0  # busy until the first frame
                 self.ui.progressBar.visible = True
                 self._pollTimer.start()
             else:
-                self._keep(p.image, self.logic.predict(p.image, p.modelPath, threshold=p.threshold, **self._options()))
+                self._keep(p.image, self.logic.predict(p.image, self._more.models, threshold=p.threshold, **self._options()))
         self.updateState()
 
     def _poll(self) -> None:
@@ -258,10 +239,10 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.statusLabel.text = _("Cancelled: the image was removed.")
             self.updateState()
             return
-        done, total = run.progress()
-        if total:
-            self.ui.progressBar.maximum, self.ui.progressBar.value = total, done
-            self.ui.statusLabel.text = _("{done} of {total} frames").format(done=done, total=total)
+        progress = run.progress()
+        if progress.total:
+            self.ui.progressBar.maximum, self.ui.progressBar.value = progress.total, progress.done
+            self.ui.statusLabel.text = _("{done} of {total} frames").format(done=progress.done, total=progress.total)
         if not run.finished():
             return
         self._pollTimer.stop()
@@ -277,7 +258,7 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _stopRun(self) -> None:
         self._pollTimer.stop()
         if self.run is not None:
-            self.run.end()
+            self.run.close()
             self.run = self._runImage = None
         self.ui.progressBar.visible = False
 
@@ -300,7 +281,7 @@ class SyntheXInferWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _tellFound(self) -> None:
         found = self.found
         if found is not None:
-            self.ui.statusLabel.text = foundText(*found.landmarkCounts(), found.meaning())
+            self.ui.statusLabel.text = foundText(*found.landmarkCounts(), found.meaning(), found.warning())
 
     def _mark(self) -> None:
         """Give the landmarks the threshold of the panel."""

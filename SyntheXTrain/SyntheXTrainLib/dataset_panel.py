@@ -41,6 +41,11 @@ class DatasetPanel:
         chosen = [*self._parameters.datasets, self._parameters.dataset]
         return list(dict.fromkeys(folder for folder in chosen if folder))
 
+    @property
+    def densities(self) -> bool:
+        """Whether the chosen data sets store area densities."""
+        return bool(self.folders) and self._summary().densities
+
     def update(self) -> str:
         """Show the choice and what it holds; give the reason for which nothing can be trained on it, empty when it can."""
         listed = list(self._parameters.datasets)

@@ -25,6 +25,8 @@ class DatasetsSummary:
         How many, and their pixels a side.
     specimens
         Names; two with one name are two.
+    densities
+        Whether all store area densities, from which images can be made anew.
     problem
         Why they cannot be trained on, one sentence; empty otherwise.
     """
@@ -35,6 +37,7 @@ class DatasetsSummary:
     images: int = 0
     side: int = 0
     specimens: tuple[str, ...] = ()
+    densities: bool = False
     problem: str = ""
 
 
@@ -54,4 +57,5 @@ def summarize(folders: Sequence[Path | str], validation: Path | str | None = Non
         sum(len(source) for source in sources),
         sources[0].image_shape[0],
         tuple(str(one.get("name", "")) for one in specimens.values()),
+        all(source.materials for source in sources),
     )

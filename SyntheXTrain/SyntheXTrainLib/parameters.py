@@ -6,12 +6,15 @@ import slicer
 from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
 
 from SyntheXLib.randomization.names import LEVELS
+from SyntheXLib.randomization.names import PRESETS as RANDOMIZATION_PRESETS
 from SyntheXTrainLib.curves import CHARTS
 
 # As the library's settings call them; to ask it (`training.config`) would load torch.
 PRESETS = ["ours", "paper-text", "released-code"]
 AS_PRESET = "as the preset"
-SIZES = [AS_PRESET, "small", "medium", "full"]
+PRETRAINED_SIZE = "full"  # the one that starts from a pretrained file
+FULL_PRESETS = ("paper-text", "released-code")  # those of that size
+SIZES = [AS_PRESET, "small", "medium", PRETRAINED_SIZE]
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 INPUTS, LAST_VALIDATION, BEST_VALIDATION = "training inputs", "last validation", "best validation"
 
@@ -29,6 +32,10 @@ class TrainParameters:
     randomization: Annotated[str, Choice(list(LEVELS)), Default("regular")]
     epochs: Annotated[int, WithinRange(1, 100_000)] = 20
     device: Annotated[str, Choice(DEVICES), Default(DEVICES[0])]
+    randomizationPreset: Annotated[str, Choice([AS_PRESET, *RANDOMIZATION_PRESETS]), Default(AS_PRESET)]
+    physicsInTheLoop: bool = False
+    pretrained: str = ""
+    randomStart: bool = False
     chart: Annotated[str, Choice(list(CHARTS)), Default(CHARTS[0])]
     picture: Annotated[str, Choice([INPUTS, LAST_VALIDATION, BEST_VALIDATION]), Default(INPUTS)]
     export: str = ""

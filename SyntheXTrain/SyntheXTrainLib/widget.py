@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from SyntheXHomeLib.panels import enable, needs, say
 from SyntheXHomeLib.parameter_widget import ParameterWidget
 from SyntheXHomeLib.settings import LAST_DATASET, LAST_MODEL, recall, remember
+from SyntheXTrainLib.advanced_panel import AdvancedPanel
 from SyntheXTrainLib.close_question import CloseQuestion
 from SyntheXTrainLib.curves import CHARTS, TrainingCurves
 from SyntheXTrainLib.dataset_panel import DatasetPanel
@@ -26,7 +27,13 @@ from SyntheXTrainLib.texts import stateText
 LAST_TRAINING = "SyntheX/LastTraining"  # setting: folder of the training that was started last
 _POLL_MS = 1000
 # Path field of the panel, and the parameter that keeps it; connectGui knows no path field for texts.
-_PATHS = (("datasetPath", "dataset"), ("validationPath", "validation"), ("outputPath", "output"), ("exportPath", "export"))
+_PATHS = (
+    ("datasetPath", "dataset"),
+    ("validationPath", "validation"),
+    ("outputPath", "output"),
+    ("pretrainedPath", "pretrained"),
+    ("exportPath", "export"),
+)
 
 
 class SyntheXTrainWidget(ParameterWidget):
@@ -48,7 +55,9 @@ class SyntheXTrainWidget(ParameterWidget):
             path.filters = ctk.ctkPathLineEdit.Dirs
         for name, parameter in _PATHS:
             getattr(self.ui, name).connect("currentPathChanged(QString)", self._pathSlot(parameter))
+        self.ui.pretrainedPath.filters = ctk.ctkPathLineEdit.Files
         self._datasets = DatasetPanel(self.ui, self.logic)
+        self._advanced = AdvancedPanel(self.ui)
         self._pictures = PicturePanel(self.ui, self.logic, self.config)
         self._result = ResultPanel(self.ui, self.logic)
         self.ui.startButton.connect("clicked(bool)", self.onStart)
@@ -75,7 +84,7 @@ class SyntheXTrainWidget(ParameterWidget):
     # The parameter node
 
     def _fill(self) -> None:
-        for part in (self._datasets, self._pictures):
+        for part in (self._datasets, self._advanced, self._pictures):
             part.bind(self.parameters)
 
     def _bound(self) -> None:
@@ -84,7 +93,7 @@ class SyntheXTrainWidget(ParameterWidget):
 
     def _released(self) -> None:
         self.timer.stop()
-        for part in (self._datasets, self._pictures):
+        for part in (self._datasets, self._advanced, self._pictures):
             part.bind(None)
 
     def _offerLast(self) -> None:
@@ -124,6 +133,7 @@ class SyntheXTrainWidget(ParameterWidget):
             "randomization": p.randomization,
             "epochs": p.epochs,
             "device": p.device,
+            **self._advanced.options(),
         }
 
     # What can be done now
@@ -139,8 +149,9 @@ class SyntheXTrainWidget(ParameterWidget):
         self._follow(folder, state)
         runs = _("A training runs in the output folder.") if running else ""
         problem = self._datasets.update()
+        start = self._advanced.update(bool(self._datasets.folders), self._datasets.densities)
         data = (bool(self._datasets.folders), _("a data set"))
-        lacks = needs(data, (folder != "", _("an output folder"))) or problem
+        lacks = needs(data, (folder != "", _("an output folder"))) or problem or start
         ui.commandText.plainText = "" if lacks else self.logic.terminalCommand(self.config())
         enable(ui.copyButton, _("Copy the command to the clipboard"), lacks)
         enable(ui.startButton, _("Start the training"), runs or lacks)

@@ -79,7 +79,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Any:
     from SyntheXLib.inference.predictor import Predictor
 
     network = Network()
-    monkeypatch.setattr(Predictor, "load", lambda path, device="auto": network)
+    monkeypatch.setattr(Predictor, "load", lambda path, device="auto", views=("plain",): network)
     return network
 
 

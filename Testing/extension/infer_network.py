@@ -1,7 +1,6 @@
 """What the tests of the Infer module share: a stand-in for a trained network."""
 
-import os
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ class Network:
 
     def __init__(self) -> None:
         self.task = HIP
+        self.description = SimpleNamespace(training={})
         self.mask = np.zeros((12, 16), np.uint16)
         self.mask[2:5, 3:9] = 1 << 0
         self.mask[4:8, 3:9] |= 1 << 4
@@ -49,23 +49,3 @@ def columns_of(table: Any) -> dict[str, dict[str, float]]:
         inner.GetValueByName(row, "name").ToString(): {title: inner.GetValueByName(row, title).ToDouble() for title in titles}
         for row in range(inner.GetNumberOfRows())
     }
-
-
-def picture(panel: Any, name: str) -> None:
-    """Save a picture of the panel, 400 pixels wide, where SYNTHEX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("SYNTHEX_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        panel.show()
-        panel.resize(400, panel.layout().heightForWidth(400))
-        assert panel.grab().save(str(Path(folder, f"{name}.png")))
-
-
-def work(milliseconds: int) -> None:
-    """Let Qt work for a while."""
-    from PySide6.QtCore import QDeadlineTimer
-    from PySide6.QtWidgets import QApplication
-
-    end = QDeadlineTimer(milliseconds)
-    while not end.hasExpired():
-        QApplication.processEvents()

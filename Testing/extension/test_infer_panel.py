@@ -11,7 +11,10 @@ import pytest
 
 pytest.importorskip("slicer", reason="slicer-core is not installed (pip install slicer-core)")
 
-from infer_network import HIP, Network, columns_of, masks_on, picture, work
+from infer_network import HIP, Network, columns_of, masks_on
+from standin.window import picture, work
+
+from SyntheXHomeLib.library_command import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,6 +105,41 @@ def found(panel: SimpleNamespace, network: Network, xray: Any, scene: Any) -> Si
     return panel
 
 
+def test_several_models_the_mirror_image_and_the_collimation_are_asked_for(frames: SimpleNamespace, tmp_path: Path) -> None:
+    ui, widget = frames.ui, frames.widget
+    second = tmp_path / "second.pt"
+    second.write_bytes(b"model")
+    ui.moreSection.collapsed = False
+    assert (ui.addModelButton.enabled, ui.addModelButton.toolTip) == (False, "Needs a model file.")
+    ui.morePath.currentPath = str(frames.model)
+    assert ui.addModelButton.toolTip == "It is chosen already."
+    ui.morePath.currentPath = str(second)
+    ui.addModelButton.click()
+    assert ui.modelList.count == 1 and widget.parameters.moreModels == [str(second)]
+    ui.flipCheckBox.checked, ui.fieldCheckBox.checked = True, False
+    picture(frames.panel, "SyntheXInfer_more")
+    ui.predictButton.click()
+    (_, models), options = widget.logic.startSeries.call_args
+    assert models == [str(frames.model), str(second)] and (options["flip"], options["collimation"]) == (True, "none")
+    ui.predictButton.click()
+    second.unlink()
+    widget.updateState()
+    assert ui.predictButton.toolTip == "Needs a model file."
+    ui.removeModelButton.click()
+    assert ui.predictButton.enabled and ui.modelList.count == 0
+
+
+def test_an_image_unlike_the_validation_is_warned_of(panel: SimpleNamespace, xray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from SyntheXLib.inference import domain
+
+    monkeypatch.setattr(domain, "domain_warning", lambda predictor, image, prediction: "unlike the images")
+    choose(panel, xray)
+    monkeypatch.setattr(type(panel.widget.logic), "_predictor", lambda self, *asked: Network())
+    panel.ui.predictButton.click()
+    assert panel.ui.statusLabel.text.endswith("Warning: the image is unlike the images.")
+    assert panel.widget.found.warning() == "unlike the images"
+
+
 def reference(network: Network, xray: Any) -> tuple[Any, Any]:
     """Masks and points that lie two columns from those that are found."""
     from SyntheXInferLib.logic import SyntheXInferLogic
@@ -175,9 +213,9 @@ class FakeRun:
     """A run on frames that ends when it is told to."""
 
     def __init__(self, result: Any) -> None:
-        self.over, self.ended, self._result, self.step = False, False, result, (0, 0)
+        self.over, self.closed, self._result, self.step = False, False, result, Progress()
 
-    def progress(self) -> tuple[int, int]:
+    def progress(self) -> Progress:
         return self.step
 
     def finished(self) -> bool:
@@ -186,8 +224,8 @@ class FakeRun:
     def result(self) -> Any:
         return self._result
 
-    def end(self) -> None:
-        self.ended = True
+    def close(self) -> None:
+        self.closed = True
 
 
 @pytest.fixture
@@ -209,10 +247,10 @@ def test_a_run_is_followed_and_browsed(frames: SimpleNamespace, scene: Any) -> N
     ui, widget = frames.ui, frames.widget
     ui.spacingBox.value = 0.3
     ui.predictButton.click()
-    options = {"device": "auto", "polarity": "auto", "intensity": "auto", "spacing": (0.3, 0.3)}
-    widget.logic.startSeries.assert_called_once_with(frames.volume, str(frames.model), **options)
+    options = {"device": "auto", "polarity": "auto", "intensity": "auto", "spacing": (0.3, 0.3), "flip": False, "collimation": "auto"}
+    widget.logic.startSeries.assert_called_once_with(frames.volume, [str(frames.model)], **options)
     assert ui.predictButton.text == "Cancel" and not ui.imageSelector.enabled
-    frames.run.step = (1, 3)
+    frames.run.step = Progress(1, 3)
     work(400)
     assert ui.statusLabel.text == "1 of 3 frames" and (ui.progressBar.value, ui.progressBar.maximum) == (1, 3)
     picture(frames.panel, "SyntheXInfer_running")
@@ -230,16 +268,16 @@ def test_a_run_is_cancelled_by_the_button_by_a_closed_scene_and_by_a_lost_image(
     ui = frames.ui
     ui.predictButton.click()
     ui.predictButton.click()
-    assert frames.run.ended and ui.statusLabel.text == "Cancelled." and ui.predictButton.text == "Find them in 3 frames"
-    frames.run.ended = False
+    assert frames.run.closed and ui.statusLabel.text == "Cancelled." and ui.predictButton.text == "Find them in 3 frames"
+    frames.run.closed = False
     ui.predictButton.click()
     scene.RemoveNode(frames.volume)
     work(400)
-    assert frames.run.ended and ui.statusLabel.text == "Cancelled: the image was removed."
-    frames.run.ended = False
+    assert frames.run.closed and ui.statusLabel.text == "Cancelled: the image was removed."
+    frames.run.closed = False
     frames.widget.run = frames.run
     scene.Clear(0)
-    assert frames.run.ended and frames.widget.run is None
+    assert frames.run.closed and frames.widget.run is None
     assert ui.predictButton.toolTip == "Needs an X-ray and a model file."
 
 

@@ -190,6 +190,34 @@ def test_a_model_tells_its_facts(model: Path, tmp_path: Path) -> None:
         SyntheXInferLogic().modelFacts(tmp_path / "none.pt")
 
 
+def test_a_run_by_two_models_and_the_mirror_image_tells_what_is_unlike_the_validation(
+    model: Path, scene: Any, slicer_core: ModuleType, tmp_path: Path
+) -> None:
+    import dataclasses
+
+    from SyntheXLib.networks.model_file import load_model, save_model
+
+    network, description = load_model(model)
+    told = {"count": 9, "ranges": {"middle": [7.0, 8.0]}}
+    path = tmp_path / "told.pt"
+    save_model(path, network, dataclasses.replace(description, training={**description.training, "domain": told}))
+    frames = np.random.default_rng(0).uniform(0.1, 1, (2, 48, 64)).astype(np.float32)
+    volume = slicer_core.util.addVolumeFromArray(frames, np.diag([-2, -2, 1, 1.0]), "run")
+    volume.SetAttribute("SyntheX.Intensity", "linear")
+    logic = SyntheXInferLogic()
+    series = logic.startSeries(volume, [path, model], device="cpu", flip=True, collimation="none")
+    wait(series)
+    result = series.result()
+    assert result.warning.startswith("unlike the images the model was validated on: the middle grey level is ")
+    found = logic.predict(volume, [path, model], device="cpu", series=True, flip=True, collimation="none")
+    assert found.warning() == result.warning
+    inverse = np.diag([-0.5, -0.5, 1, 1.0])
+    here = [(inverse @ [*found.landmarks[1].GetNthControlPointPosition(index), 1])[:2] for index in range(14)]
+    np.testing.assert_allclose(result.predictions[1].landmarks, here, atol=2e-3)
+    alone = logic.predict(volume, path, device="cpu", series=True)
+    assert not np.allclose(alone.landmarks[1].GetNthControlPointPosition(0), found.landmarks[1].GetNthControlPointPosition(0), atol=1e-3)
+
+
 def wait(series: Any) -> None:
     until = time.monotonic() + 120
     while not series.finished():
@@ -204,7 +232,7 @@ def test_a_run_in_a_process_of_its_own_gives_what_this_process_gives(model: Path
     logic = SyntheXInferLogic()
     series = logic.startSeries(volume, model, device="cpu")
     wait(series)
-    folder, result = series._folder, series.result()
+    folder, result = series.folder, series.result()
     assert not folder.exists() and result.meaning == ("bone-dark", "linear") and result.task == HIP
     sequence = asSequence(volume)
     here = logic.predictSequence(sequence, model, device="cpu")
@@ -225,7 +253,7 @@ def test_a_failed_run_says_why_and_a_cancelled_one_is_gone(run: Any, model: Path
     with pytest.raises(SyntheXError, match=r"none\.pt"):
         series.result()
     series = logic.startSeries(run, model, device="cpu")
-    folder = series._folder
+    folder = series.folder
     assert folder.is_dir()
-    series.end()
+    series.close()
     assert series.finished() and not folder.exists()

@@ -30,15 +30,65 @@ def test_the_command_follows_the_choices_and_is_copied(train: SimpleNamespace, s
     assert QGuiApplication.clipboard().text() == ui.commandText.plainText
 
 
+def test_a_full_network_needs_a_file_or_a_random_start(train: SimpleNamespace, squares: Path, scene: Any) -> None:
+    ui = train.ui
+    ui.datasetPath.currentPath, ui.outputPath.currentPath = str(squares), "/runs/1"
+    assert not ui.randomStartCheckBox.enabled and "--random-start" not in ui.commandText.plainText
+    for box, index in ((ui.sizeBox, 3), (ui.presetBox, 1)):  # the preset of the paper's text is of that size
+        ui.sizeBox.setCurrentIndex(0)
+        box.setCurrentIndex(index)
+        assert ui.startButton.toolTip == "The size full needs a pretrained file or a random start, see Advanced."
+        assert not ui.startButton.enabled and ui.commandText.plainText == ""
+        ui.randomStartCheckBox.checked = True
+        assert ui.startButton.enabled and "--random-start" in ui.commandText.plainText
+        ui.pretrainedPath.currentPath = "/weights/R50+ViT-B_16.npz"
+        assert not ui.randomStartCheckBox.enabled and "--random-start" not in ui.commandText.plainText
+        assert "--pretrained /weights/R50+ViT-B_16.npz" in ui.commandText.plainText
+        ui.randomStartCheckBox.checked, ui.pretrainedPath.currentPath = False, ""
+    ui.advancedSection.collapsed = False
+    ui.randomizationPresetBox.setCurrentIndex(2)
+    ui.pretrainedPath.currentPath = "/weights/a.pt"
+    assert "--randomization-preset paper-text" in ui.commandText.plainText
+    picture(train.panel, "SyntheXTrain_advanced")
+    p = train.widget.parameters
+    assert (p.randomizationPreset, p.pretrained, p.randomStart) == ("paper-text", "/weights/a.pt", False)
+    scene.Clear(0)
+    assert ui.pretrainedPath.currentPath == "" and ui.randomizationPresetBox.currentIndex == 0
+
+
+def test_physics_in_the_loop_needs_stored_area_densities(train: SimpleNamespace, squares: Path, tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    ui, dense = train.ui, tmp_path / "dense"
+    shutil.copytree(squares, dense)
+    header = json.loads((dense / "dataset.json").read_text(encoding="utf-8"))
+    header["configuration"]["materials"] = ["soft tissue", "cortical bone"]
+    (dense / "dataset.json").write_text(json.dumps(header), encoding="utf-8")
+    ui.outputPath.currentPath = "/runs/1"
+    assert ui.physicsCheckBox.toolTip == "Needs a data set."
+    ui.datasetPath.currentPath = str(dense)
+    assert ui.physicsCheckBox.enabled and "--physics-in-the-loop" not in ui.commandText.plainText
+    ui.physicsCheckBox.checked = True
+    assert "--physics-in-the-loop" in ui.commandText.plainText and train.widget.parameters.physicsInTheLoop
+    ui.datasetPath.currentPath = str(squares)
+    assert not ui.physicsCheckBox.enabled and "stores images alone" in ui.physicsCheckBox.toolTip
+    assert "--physics-in-the-loop" not in ui.commandText.plainText
+
+
 def test_every_choice_is_one_of_the_librarys(train: SimpleNamespace) -> None:
     pytest.importorskip("torch", reason="torch is not installed; training needs it")
     from SyntheXLib.training.config import PRESETS, TrainingConfig
+    from SyntheXTrainLib.parameters import FULL_PRESETS
 
     def texts(box: Any) -> list[str]:
         return [box.itemText(n) for n in range(box.count)]
 
     ui = train.ui
     assert texts(ui.presetBox) == list(PRESETS)
+    assert [name for name in PRESETS if PRESETS[name].get("size") == "full"] == list(FULL_PRESETS)
+    for preset in texts(ui.randomizationPresetBox)[1:]:
+        TrainingConfig(("data",), "run", randomization_preset=preset)
     for size in texts(ui.sizeBox)[1:]:
         for randomization in texts(ui.randomizationBox):
             TrainingConfig(("data",), "run", size=size, randomization=randomization)

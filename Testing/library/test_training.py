@@ -5,8 +5,10 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from toy_network import write_image
 from toy_training import SIZE, assert_same_weights, config, log_of, toy_task, write_toy
 
 from SyntheXLib.datasets.reader import Sample, XrayDataset
@@ -49,6 +51,27 @@ def test_a_run_leaves_model_best_log_settings_and_two_checkpoints(finished: Trai
     assert description.training["config"]["seed"] == 5
     assert len(description.training["datasets"][0]["checksum"]) == 64
     assert description.training["start"] == "random"
+
+
+def test_the_models_know_their_validation_images_and_infer_warns_of_others(finished: TrainingResult, tmp_path: Path) -> None:
+    from toy_training import toy_sample
+
+    from SyntheXLib.inference.predict_images import predict_images
+
+    absorbed = -np.log(toy_sample(0, 99, toy_task())["image"])
+    for name, image in (("like", absorbed), ("inverted", absorbed.max() - absorbed)):
+        write_image(tmp_path / f"{name}.nrrd", image.astype(np.float32), (2.0, 2.0))
+    for model in (finished.model, finished.best):
+        assert load_model(model)[1].training["domain"]["count"] == 6
+        files = [tmp_path / "like.nrrd", tmp_path / "inverted.nrrd"]
+        found = predict_images(model, files, tmp_path / "out", polarity="bone-bright", device="cpu")
+        ((path, why),) = found.warnings
+        assert path == tmp_path / "inverted.nrrd" and "the bright end of the grey levels" in why
+
+
+def test_a_training_without_validation_knows_no_domain(toy: Path, tmp_path: Path) -> None:
+    result = train(config(toy, tmp_path / "run", epochs=1, validation_fraction=0.0))
+    assert result.model is not None and "domain" not in load_model(result.model)[1].training
 
 
 def test_the_best_model_is_that_of_the_epoch_with_the_highest_score(finished: TrainingResult) -> None:

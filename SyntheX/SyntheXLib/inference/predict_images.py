@@ -276,7 +276,7 @@ def _read(
     places = [f"Image {path}"] if len(values) == 1 else [f"Image {path}, frame {number}," for number in range(len(values))]
     asked = asked_frames(len(values))
     cleaned = [without_text(frame) for frame in values]
-    field = _field([cleaned[number] for number in asked], intensity == "linear" or facts.intensity == "linear") if find_field else None
+    field = open_field([cleaned[number] for number in asked], intensity == "linear" or facts.intensity == "linear") if find_field else None
 
     def image(number: int, polarity: str, intensity: str) -> XrayImage:
         made = xray_image(cleaned[number], polarity, intensity, spacing or facts.pixel_spacing_mm, places[number], path)
@@ -286,7 +286,7 @@ def _read(
     return [image(number, *meaning) for number in range(len(values))], meaning
 
 
-def _field(frames: list[NDArray[np.generic]], linear: bool) -> NDArray[np.bool_] | None:
+def open_field(frames: list[NDArray[np.generic]], linear: bool) -> NDArray[np.bool_] | None:
     """(H, W), the open field of a run, whose collimator does not move while it lasts; None where all is open."""
     mean: NDArray[np.float64] = np.mean(np.stack(frames).astype(np.float64), axis=0)
     if not np.isfinite(mean).all():

@@ -19,7 +19,7 @@ from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write, disk_errors
 from SyntheXLib.networks.heatmaps import heatmap_sigma_px
 from SyntheXLib.networks.losses import TaskLoss
-from SyntheXLib.networks.model_file import build_network, load_weights, save_model
+from SyntheXLib.networks.model_file import ModelDescription, build_network, load_model, load_weights, save_model
 from SyntheXLib.training.averaging import AveragedWeights
 from SyntheXLib.training.checkpoints import check_same, read_last_checkpoint, write_checkpoint
 from SyntheXLib.training.config import TrainingConfig
@@ -33,7 +33,7 @@ from SyntheXLib.training.pictures import ValidationPictures
 from SyntheXLib.training.processes import Processes
 from SyntheXLib.training.provenance import describe_model
 from SyntheXLib.training.report import ProgressCallback, Reporter
-from SyntheXLib.training.result import TrainingResult, is_done
+from SyntheXLib.training.result import TrainingResult, is_done, with_domain
 from SyntheXLib.training.run_data import RunData
 from SyntheXLib.training.run_folder import STOP, forget_run, stop_asked
 from SyntheXLib.training.schedule import make_optimizer, make_scheduler
@@ -322,10 +322,15 @@ class TrainingRun:
         return describe_model(self.config, self.data, epoch, len(self.trained_on), self.split.held_out)
 
     def _write_model(self, only_if_missing: bool = False) -> None:
-        path = self.folder / "model.pt"
+        path, best = self.folder / "model.pt", self.folder / "best.pt"
         if self.processes.first and not (only_if_missing and path.is_file()):
-            save_model(path, self.result_network, self._description(len(self.rows)))
+            if best.is_file():
+                self._save_result(best, *load_model(best))
+            self._save_result(path, self.result_network, self._description(len(self.rows)))
             (self.folder / "stopped.pt").unlink(missing_ok=True)
+
+    def _save_result(self, path: Path, network: nn.Module, description: ModelDescription) -> None:
+        save_model(path, network, with_domain(description, network, self.validation_data, self.validated_on, self.device))
 
     def _result(self) -> TrainingResult:
         model, best, stopped = (self.folder / name for name in ("model.pt", "best.pt", "stopped.pt"))
