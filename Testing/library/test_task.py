@@ -144,3 +144,12 @@ def test_what_a_task_may_set_of_a_tool_is_what_the_tool_takes() -> None:
     drawn = {"control_angles_deg", "drill", "second_plane_deg", "structure"}
     for kind, names in TOOL_PARAMETERS.items():
         assert set(names) == set(inspect.signature(KINDS[kind]).parameters) - drawn
+
+
+def test_a_users_task_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHEX_TASKS", str(tmp_path))
+    text = task_files()["hip"].read_text(encoding="utf-8")
+    (tmp_path / "my-hip.toml").write_text(text.replace('name = "hip"', 'name = "my-hip"', 1), encoding="utf-8")
+    (tmp_path / "hip.toml").write_text("none of ours", encoding="utf-8")  # a name of ours stays ours
+    assert load_task("my-hip").name == "my-hip" and load_task("hip").name == "hip"
+    assert list(task_files()) == [*(path.stem for path in sorted(task_files()["hip"].parent.glob("*.toml"))), "my-hip"]

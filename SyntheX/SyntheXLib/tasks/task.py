@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -100,12 +101,19 @@ class Task:
 
 
 def task_files() -> dict[str, Path]:
-    """The tasks that come with the library: name and file."""
-    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
+    """The tasks that are known by name, and their files: the library's own, and the user's from `user_tasks`."""
+    own, users = (sorted(folder.glob("*.toml")) for folder in (Path(__file__).parent, user_tasks()))
+    return {path.stem: path for path in (*own, *(path for path in users if path.stem not in {known.stem for known in own}))}
+
+
+def user_tasks() -> Path:
+    """Folder in which a user's task files are found by their names: ``.synthex/tasks`` at home; ``SYNTHEX_TASKS`` names another."""
+    chosen = os.environ.get("SYNTHEX_TASKS")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".synthex" / "tasks"
 
 
 def load_task(name_or_path: str | Path) -> Task:
-    """Load a task by the name of one that comes with the library, or from a TOML file.
+    """Load a task by its name (see `task_files`), or from a TOML file.
 
     Raises
     ------
