@@ -13,6 +13,7 @@ from SyntheXLib.datasets.format import PATH_STEP, read_header
 from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.physics.collimator import Collimator
+from SyntheXLib.physics.decomposition import METALS
 from SyntheXLib.randomization.exposure_bank import exposure_constants
 from SyntheXLib.randomization.imaging import BatchImaging
 from SyntheXLib.rendering.exposure import Exposure, parameter_ranges
@@ -95,3 +96,17 @@ def test_what_cannot_be_stored_is_told() -> None:
         ViewSettings(level="naive", store="paths")
     with pytest.raises(SyntheXError, match="image, paths, both, found 'path'"):
         ViewSettings(store="path")
+
+
+def test_tools_that_a_task_draws_have_their_metal_stored(hip_phantom: CaseFiles, tmp_path: Path) -> None:
+    task = load_task("tool-screw")
+    settings = ViewSettings(image_size=48, store="paths", oversample=1)
+    run_local(ShardJob(tmp_path / "data", task, (CaseFiles(hip_phantom.ct, None),), settings, seed=1, count=2), workers=1)
+    dataset = XrayDataset(tmp_path / "data")
+    metals = [dataset.materials.index(name) for name in METALS]
+    densest = 0.0
+    for index in range(2):
+        paths = dataset.read(index, paths=True).paths
+        assert paths is not None
+        densest = max(densest, float(paths[metals].max()) * PATH_STEP)
+    assert densest > 0.5  # g/cm2: a millimetre of titanium is 0.45

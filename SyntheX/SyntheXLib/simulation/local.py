@@ -134,7 +134,7 @@ def check_space(job: ShardJob, images: int) -> None:
     """
     size = job.settings.image_size or job.task.c_arm.image_size
     mask = 2 if len(job.task.structures) <= 16 else 4
-    needed = images * size**2 * (job.settings.pixel_bytes + mask)
+    needed = images * size**2 * (job.settings.pixel_bytes(job.task) + mask)
     folder = next(parent for parent in (job.folder, *job.folder.resolve().parents) if parent.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:

@@ -119,20 +119,18 @@ class ViewSettings:
             "pixel_spacing_mm": camera.pixel_spacing_mm[0],
             "source_to_detector_mm": camera.source_to_detector_mm,
             "renderer": renderer.name,
-            **({"materials": self.materials} if self.store != names.IMAGE else {}),
+            **({"materials": self.materials(task)} if self.store != names.IMAGE else {}),
             "tool_files": [{"file": Path(path).name, "text": Path(path).read_text(encoding="utf-8")} for path in self.tool_files],
         }
 
-    @property
-    def pixel_bytes(self) -> int:
+    def pixel_bytes(self, task: Task) -> int:
         """What image and area densities take on the disk, bytes a pixel."""
         image = np.dtype(self.image_dtype).itemsize if self.store != names.PATHS else 0
-        return image + (2 * len(self.materials) if self.store != names.IMAGE else 0)
+        return image + (2 * len(self.materials(task)) if self.store != names.IMAGE else 0)
 
-    @property
-    def materials(self) -> list[str]:
+    def materials(self, task: Task) -> list[str]:
         """Materials whose area densities are stored, in their order: those of the HU classes, and with tools every metal."""
-        metals = METALS if self.tool_files else (self.exposure.decomposition.metal,)
+        metals = METALS if self.tool_files or task.scene.tools else (self.exposure.decomposition.metal,)
         return ["air", "lung", "adipose", "soft_tissue", "cortical_bone", *metals]
 
 
@@ -218,7 +216,9 @@ def make_view(
         content[names.IMAGE] = binned(image, settings.oversample).astype(settings.image_dtype)
     if settings.store != names.IMAGE:
         found = area_densities(projection, exposure, areas)
-        content[names.PATHS] = stored_paths({name: binned(one, settings.oversample) for name, one in found.items()}, settings.materials)
+        content[names.PATHS] = stored_paths(
+            {name: binned(one, settings.oversample) for name, one in found.items()}, settings.materials(task)
+        )
     pixels, visible = camera.project(scene.landmark_array(task.landmark_names))
     return {
         **content,
