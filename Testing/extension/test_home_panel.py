@@ -442,7 +442,7 @@ print(sorted(blocked))
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "missing: h5py, scikit-image, scipy, pillow, llvmlite, tqdm",
+        "missing: h5py, scikit-image, scipy, pillow, llvmlite, tqdm, pydicom, cmaes",
         "missing Install PyTorch first. True",
         "[]",
     ]
