@@ -20,7 +20,7 @@ def ignored() -> Iterator[None]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows one way to end a process, which nobody can ignore")
 def test_a_child_can_be_interrupted_though_its_parent_cannot(ignored: None) -> None:
-    code = "import time\nprint('here', flush=True)\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('tidied up')"
+    code = "import time\ntry:\n    print('here', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('tidied up')"
     child = process_tree.start([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "here\n"

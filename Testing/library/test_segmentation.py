@@ -297,7 +297,7 @@ def test_an_interrupt_ends_totalsegmentator_and_its_children(tmp_path: Path, pro
     )
     save_ct(tmp_path / "ct.nrrd", OBLIQUE)
     command = ["segment", "--ct", str(tmp_path / "ct.nrrd"), "--out", str(tmp_path / "seg.nrrd"), "--totalsegmentator"]
-    run = subprocess.Popen([sys.executable, "-m", "SyntheXLib.cli", *command], stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen([sys.executable, "-m", "SyntheXLib.cli", *command], stderr=subprocess.PIPE, encoding="utf-8")
     deadline = time.monotonic() + 60
     while not child.exists():
         assert time.monotonic() < deadline and run.poll() is None
