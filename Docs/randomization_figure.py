@@ -63,7 +63,7 @@ def main() -> None:
         torch.from_numpy(points.astype(np.float32))[None],
         torch.from_numpy(visible)[None],
     )
-    mirror = Mirror(mirrored_places(task.structure_names), mirrored_places(task.landmark_names), exclusive=False)
+    mirror = Mirror(mirrored_places(task.structures), mirrored_places(task.landmarks), exclusive=False)
     rows: dict[str, list[Effect]] = {
         "noise": [Noise(at(v)) for v in (0.01, 0.05, 0.1)],
         "gamma": [Gamma(at(v)) for v in (0.7, 1.3, 2.0)],

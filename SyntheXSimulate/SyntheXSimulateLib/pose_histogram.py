@@ -11,6 +11,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from SyntheXLib.scene.view_angles import rotation_from_standard_view
 from SyntheXLib.simulation.view import view_pose
 from SyntheXLib.tasks.task import PoseSettings
 from SyntheXSimulateLib.result_nodes import addResult
@@ -27,10 +28,9 @@ _BINS = 20
 def viewAngles(settings: PoseSettings, count: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Angles (count,), degrees, of the views of a data set with that seed, by the keys of `ANGLES`."""
     poses = [view_pose(settings, seed, index) for index in range(count)]
-    traces = np.array([np.trace(pose.rotation()) for pose in poses])
+    cameras = np.array([pose.world_to_camera(np.zeros(3)) for pose in poses])
     return {
-        # Of the one turn that leads from the standard view to this one.
-        "rotation": np.rad2deg(np.arccos(np.clip((traces - 1) / 2, -1, 1))),
+        "rotation": rotation_from_standard_view(cameras),
         "lao_rao": np.array([pose.lao_rao_deg for pose in poses]),
         "cran_caud": np.array([pose.cran_caud_deg for pose in poses]),
     }

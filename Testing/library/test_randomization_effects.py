@@ -29,6 +29,7 @@ from SyntheXLib.randomization.intensity import (
 from SyntheXLib.randomization.names import LEVELS, PRESETS
 from SyntheXLib.randomization.presets import make_randomization, paper_effects
 from SyntheXLib.randomization.warps import Affine, Crop, Jitter, LocalDistortion, Mirror, Turn, mirrored_places
+from SyntheXLib.tasks.settings import Landmark
 from SyntheXLib.tasks.task import load_task
 
 HIP = load_task("hip")
@@ -294,7 +295,7 @@ def test_turns_are_clockwise(quarters: int) -> None:
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_a_mirror_exchanges_the_names_of_the_sides(exclusive: bool) -> None:
     count = len(HIP.structures)
-    mirror = Mirror(mirrored_places(HIP.structure_names), mirrored_places(HIP.landmark_names), exclusive)
+    mirror = Mirror(mirrored_places(HIP.structures), mirrored_places(HIP.landmarks), exclusive)
     landmarks = torch.stack([torch.arange(14.0), torch.full((14,), 3.0)], 1)[None]
     landmarks[0, 2] = torch.nan
     visible = torch.ones(1, 14, dtype=torch.bool)
@@ -313,8 +314,11 @@ def test_a_mirror_exchanges_the_names_of_the_sides(exclusive: bool) -> None:
 
 
 def test_names_without_a_side_are_their_own_partners() -> None:
-    assert mirrored_places(["left_lung", "sacrum", "right_lung", "tip"]) == [2, 1, 0, 3]
-    assert mirrored_places(["FH-l", "odd-l", "FH-r"]) == [2, 1, 0]
+    def named(pairs: dict[str, str]) -> list[Landmark]:
+        return [Landmark(name, mirror) for name, mirror in pairs.items()]
+
+    assert mirrored_places(named({"left_lung": "right_lung", "sacrum": "sacrum", "right_lung": "left_lung", "tip": "tip"})) == [2, 1, 0, 3]
+    assert mirrored_places(named({"FH-l": "FH-r", "odd-l": "odd-l", "FH-r": "FH-l"})) == [2, 1, 0]
 
 
 # The X-ray room

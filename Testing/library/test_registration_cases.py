@@ -12,13 +12,14 @@ from SyntheXLib.cli import main
 from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.registration.attenuation import BoneCaster
-from SyntheXLib.registration.bones import movable_structures, register_bones, with_bones_moved
+from SyntheXLib.registration.bones import movable_structures, register_bones
 from SyntheXLib.registration.motion import MotionSpace, angle_deg
 from SyntheXLib.registration.pose_file import FORMAT, camera_of, read_pose
 from SyntheXLib.registration.similarity import GradientSimilarity
 from SyntheXLib.registration.views import View
 from SyntheXLib.scene.c_arm import CArm, task_camera
 from SyntheXLib.scene.case_files import CaseFiles, load_specimen
+from SyntheXLib.scene.moved_structures import move_structures
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.simulation.twins import in_frame
 from SyntheXLib.tasks.task import load_task
@@ -31,7 +32,7 @@ def test_a_femur_that_turned_is_found(hip_phantom: CaseFiles) -> None:
     camera = task_camera(task.c_arm, CArmPose(10, 5, 0, 60, 30).world_to_camera(np.zeros(3)), 240)
     head = specimen.landmarks["FH-l"]
     turn = MotionSpace(head, camera.world_to_camera).motion(np.array([3.0, 2.0, 6.0, 6.0, -5.0, 0.2]))
-    moved = with_bones_moved(specimen, {"left_femur": turn}, task)
+    moved = move_structures(specimen, {"left_femur": turn}, task)
     np.testing.assert_allclose(moved.landmarks["FH-l"], turn[:3, :3] @ head + turn[:3, 3])
     np.testing.assert_allclose(moved.landmarks["FH-r"], specimen.landmarks["FH-r"])
     view = View(BoneCaster(moved).image(camera), camera, np.ones(camera.shape, bool))

@@ -45,11 +45,11 @@ def run(options: argparse.Namespace) -> int:
     import numpy as np
 
     from SyntheXLib.inference.images import find_images, stem
-    from SyntheXLib.registration.bones import with_bones_moved
     from SyntheXLib.registration.estimate import AFTER_LANDMARKS, ROUGH, start_from_landmarks
     from SyntheXLib.registration.orientation import reoriented, reoriented_pixels
     from SyntheXLib.registration.pose_file import camera_of, pose_record, read_pose, write_pose
     from SyntheXLib.scene.case_files import load_specimen
+    from SyntheXLib.scene.moved_structures import move_structures
     from SyntheXLib.simulation.twins import RealView, write_twins
     from SyntheXLib.simulation.view import ViewSettings
     from SyntheXLib.tasks.task import load_task
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
                 bones = {bone: np.array(motion) for bone, motion in record["bones"].items()}
                 signal = _signal(taken.image * (1 if record["bone"] == "bright" else -1), options.intensity)
                 kept = {key: record[key] for key in ("similarity", "trusted", "orientation", "bones")}
-                views.append(RealView(path.name, signal, camera, with_bones_moved(specimen, bones, task), kept))
+                views.append(RealView(path.name, signal, camera, move_structures(specimen, bones, task), kept))
             else:
                 left_out.append(path.name)
             progress(number + 1, len(paths))

@@ -255,15 +255,15 @@ def write_pictures(out: Path, specimen: Specimen, task: Task, view: View, found:
     from dataclasses import replace
 
     from SyntheXLib.registration.attenuation import BoneCaster
-    from SyntheXLib.registration.bones import with_bones_moved
     from SyntheXLib.registration.orientation import reoriented
     from SyntheXLib.registration.pictures import checkerboard, overlay, write_picture
     from SyntheXLib.rendering.renderer import make_renderer
+    from SyntheXLib.scene.moved_structures import move_structures
     from SyntheXLib.scene.scene import Scene
 
     taken = reoriented(view, found.orientation)
     small = replace(taken, camera=found.camera).at(720)
-    patient = with_bones_moved(specimen, found.bones, task)
+    patient = move_structures(specimen, found.bones, task)
     projection = BoneCaster(patient).image(small.camera)
     drawn = make_renderer("own").render(Scene(patient), small.camera)
     assert drawn is not None  # nobody cancels

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from SyntheXLib.datasets import format as names
-from SyntheXLib.datasets.format import check_shard, content_checksum, read_header, shard_path
+from SyntheXLib.datasets.format import DatasetHeader, check_shard, content_checksum, read_header, shard_path
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.tasks.task import Task
 
@@ -52,30 +52,14 @@ class Sample:
     paths: np.ndarray | None = None
 
 
-class XrayDataset:
-    """A finished data set; files are opened when first needed, in each process for itself, so that it can be sent to workers.
+class DescribedImages:
+    """Images that a header describes, whether they are stored or made when asked for."""
 
-    Parameters
-    ----------
-    folder
-        Where ``dataset.json`` lies.
-
-    Raises
-    ------
-    SyntheXError
-        When it is no data set, a shard is missing or has not its size.
-    """
-
-    def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
-        self.header = read_header(self.folder)
-        for shard in range(self.header.shard_count):
-            check_shard(self.folder, shard)
-        self._files: dict[int, Any] = {}
+    header: DatasetHeader
 
     @property
     def task(self) -> Task:
-        """The task it was made for."""
+        """The task they are made for."""
         return self.header.task
 
     @property
@@ -96,8 +80,33 @@ class XrayDataset:
 
     @property
     def materials(self) -> tuple[str, ...]:
-        """Materials whose area densities are stored, in their order; empty where none are."""
+        """Materials of the area densities, in their order; empty where there are none."""
         return tuple(self.header.configuration.get("materials", ()))
+
+    def __len__(self) -> int:
+        return self.header.count
+
+
+class XrayDataset(DescribedImages):
+    """A finished data set; files are opened when first needed, in each process for itself, so that it can be sent to workers.
+
+    Parameters
+    ----------
+    folder
+        Where ``dataset.json`` lies.
+
+    Raises
+    ------
+    SyntheXError
+        When it is no data set, a shard is missing or has not its size.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.header = read_header(self.folder)
+        for shard in range(self.header.shard_count):
+            check_shard(self.folder, shard)
+        self._files: dict[int, Any] = {}
 
     def source_to_isocenter_mm(self, index: int) -> float:
         """Distance from source to isocentre of an image along the central ray, mm; NaN where unknown, as in imported images."""
@@ -118,9 +127,6 @@ class XrayDataset:
             with self._open(shard) as file:  # of its own: none may be open when a loader forks its workers
                 names_found += [str(json.loads(text).get("specimen", "")) for text in file[names.PARAMETERS][()]]
         return [(name, keys.get(name) or name) for name in names_found]
-
-    def __len__(self) -> int:
-        return self.header.count
 
     def __getitem__(self, index: int) -> Sample:
         return self.read(index)

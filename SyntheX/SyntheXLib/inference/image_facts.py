@@ -86,6 +86,17 @@ def read_facts(path: Path | str) -> ImageFacts:
         When the file is missing or no image.
     """
     path = Path(path)
+    return facts_of(open_image(path), path)
+
+
+def open_image(path: Path) -> sitk.ImageFileReader:
+    """A reader that has read all of a file but its pixels.
+
+    Raises
+    ------
+    SyntheXError
+        When the file is missing or no image.
+    """
     if not path.is_file():
         raise SyntheXError(f"Image {path} does not exist.")
     reader = sitk.ImageFileReader()
@@ -94,7 +105,7 @@ def read_facts(path: Path | str) -> ImageFacts:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise SyntheXError(unreadable(path, error)) from error
-    return facts_of(reader, path)
+    return reader
 
 
 def facts_of(reader: sitk.ImageFileReader, path: Path) -> ImageFacts:

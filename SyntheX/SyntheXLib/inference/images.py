@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.dicom_images import dicom_values, is_dicom
-from SyntheXLib.inference.image_facts import ImageFacts, facts_of, unreadable
-from SyntheXLib.rendering.display import log_image
+from SyntheXLib.inference.image_facts import ImageFacts, facts_of, open_image, unreadable
+from SyntheXLib.rendering.display import log_image, value_range
 
 POLARITIES = ("bone-bright", "bone-dark")
 INTENSITIES = ("log", "linear")
@@ -124,12 +124,8 @@ def read_values(path: Path | str) -> tuple[NDArray[np.generic], ImageFacts]:
         When the file is missing, no image, or in colour.
     """
     path = Path(path)
-    if not path.is_file():
-        raise SyntheXError(f"Image {path} does not exist.")
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader = open_image(path)
     try:
-        reader.ReadImageInformation()
         facts = facts_of(reader, path)
         frames = dicom_values(path) if is_dicom(path) else None
         if frames is None:
@@ -179,11 +175,7 @@ def xray_image(
     check_meaning(polarity, intensity)
     whole = np.issubdtype(values.dtype, np.integer)
     pixels = values.astype(np.float32)
-    if not np.isfinite(pixels).all():
-        raise SyntheXError(f"{where} holds {np.count_nonzero(~np.isfinite(pixels))} pixels that are not finite numbers.")
-    low, high = float(pixels.min()), float(pixels.max())
-    if low == high:
-        raise SyntheXError(f"{where} has the same value {low:g} everywhere, expected an X-ray image.")
+    _, high = value_range(pixels, where)
     if intensity == "linear":
         pixels = _signal(pixels, polarity, whole, where)
     elif polarity == "bone-dark":

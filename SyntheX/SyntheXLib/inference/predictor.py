@@ -208,7 +208,7 @@ def _turned_back(answer: Answer, view: str, task: Task) -> Answer:
         return Answer(probabilities, maps, answer.presence)
     from SyntheXLib.randomization.warps import mirrored_places
 
-    structures, landmarks = mirrored_places(task.structure_names), mirrored_places(task.landmark_names)
+    structures, landmarks = mirrored_places(task.structures), mirrored_places(task.landmarks)
     channels = [0, *(place + 1 for place in structures)] if task.segmentation == "exclusive" else structures
     presence = None if answer.presence is None else answer.presence[:, landmarks]
     return Answer(probabilities[:, channels], maps[:, landmarks], presence)

@@ -14,6 +14,7 @@ from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write
 from SyntheXLib.networks.heatmaps import READOUTS
 from SyntheXLib.networks.monai_network import PREFIX, MonaiNetwork
+from SyntheXLib.networks.safetensors_file import read_safetensors
 from SyntheXLib.networks.transunet import PATCH, TransUNet
 from SyntheXLib.tasks.task import Task, nearest
 
@@ -196,17 +197,7 @@ def _read_bundle(folder: Path) -> tuple[dict[str, Any], ModelDescription]:
         raise SyntheXError(f"MONAI bundle {folder} is not one of SyntheX: configs/metadata.json has no table '{BUNDLE_KEY}'.")
     description = ModelDescription.from_dict(told[BUNDLE_KEY], str(metadata))
     file = weights_file(folder)
-    if file.suffix == ".safetensors":
-        try:
-            from safetensors.torch import load_file
-        except ModuleNotFoundError:
-            raise SyntheXError(f"{file} needs the package safetensors, which is not installed: pip install safetensors.") from None
-        try:
-            weights = load_file(file)
-        except Exception as error:  # the package has its own kind, of a compiled module
-            raise SyntheXError(f"{file} is not a safetensors file ({error}).") from error
-    else:
-        weights = load_safely(file, "file of weights")
+    weights = read_safetensors(file) if file.suffix == ".safetensors" else load_safely(file, "file of weights")
     if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
         raise SyntheXError(f"{file} must hold the weights of a network (a state_dict), found {type(weights).__name__}.")
     return {"weights": weights}, description

@@ -110,7 +110,7 @@ def _released_strong() -> Effect:
 
 
 def _mirror(task: Task, exclusive: bool) -> Mirror:
-    return Mirror(mirrored_places(task.structure_names), mirrored_places(task.landmark_names), exclusive)
+    return Mirror(mirrored_places(task.structures), mirrored_places(task.landmarks), exclusive)
 
 
 def _ours_regular(task: Task, exclusive: bool) -> Effect:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from SyntheXLib.randomization.batch import XrayBatch
 from SyntheXLib.randomization.effect import Limits, integers, uniform
 from SyntheXLib.randomization.geometry import warp_affine, warp_by_displacement
+from SyntheXLib.tasks.settings import Landmark, Structure
 
 
 @dataclass(frozen=True)
@@ -182,20 +183,10 @@ class Mirror:
         return XrayBatch(batch.image.flip(3), labels, landmarks[:, places], batch.visible[:, places])
 
 
-def mirrored_places(names: Sequence[str]) -> list[int]:
-    """For each name the place of its partner on the other side: ``left_femur`` and ``right_femur``, ``FH-l`` and ``FH-r``; else its own."""
-
-    def partner(name: str) -> str:
-        for one, other in (("left", "right"), ("right", "left")):
-            if one in name:
-                return name.replace(one, other)
-        for one, other in (("-l", "-r"), ("-r", "-l")):
-            if name.endswith(one):
-                return name.removesuffix(one) + other
-        return name
-
-    places = {name: place for place, name in enumerate(names)}
-    return [places.get(partner(name), place) for place, name in enumerate(names)]
+def mirrored_places(items: Sequence[Structure | Landmark]) -> list[int]:
+    """For each structure or landmark of a task the place of its partner on the other side, or its own; the task names the partners."""
+    places = {item.name: place for place, item in enumerate(items)}
+    return [places[item.mirror] for item in items]
 
 
 @dataclass(frozen=True)

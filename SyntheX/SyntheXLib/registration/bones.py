@@ -10,7 +10,6 @@ import numpy as np
 from SyntheXLib.registration.attenuation import BoneCaster
 from SyntheXLib.registration.intensity import LEVELS, Level, Registration, Uncertainty, register
 from SyntheXLib.registration.views import View, camera_after
-from SyntheXLib.scene.moved_structures import move_structure
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.tasks.task import Task
 
@@ -100,14 +99,6 @@ def register_bones(
             found = _one(views, camera_motion, fixed_part, parts, motions, name, joints, polarity, seed + turn, cancelled)
             motions[name], bones[name] = found.motion, found
     return BonePoses(fixed, bones)
-
-
-def with_bones_moved(specimen: Specimen, motions: Mapping[str, np.ndarray], task: Task) -> Specimen:
-    """The specimen with each structure and the landmarks on it moved by its (4, 4) motion."""
-    for name, motion in motions.items():
-        on_it = [m.name for m in task.landmarks if name in m.structures and np.isfinite(specimen.landmarks.get(m.name, np.nan)).all()]
-        specimen = move_structure(specimen, name, motion, on_it)
-    return specimen
 
 
 def _one(

@@ -2,8 +2,26 @@
 
 import numpy as np
 
+from SyntheXLib.errors import SyntheXError
+
 # The last bit of a 16-bit converter: below it no detector tells anything.
 SIGNAL_FLOOR = 2.0**-16
+
+
+def value_range(image: np.ndarray, where: str) -> tuple[float, float]:
+    """Lowest and highest value of an image; errors call it `where`.
+
+    Raises
+    ------
+    SyntheXError
+        When a value is not finite, or all are the same: that is no X-ray image.
+    """
+    if not np.isfinite(image).all():
+        raise SyntheXError(f"{where} holds {np.count_nonzero(~np.isfinite(image))} pixels that are not finite numbers.")
+    low, high = float(image.min()), float(image.max())
+    if low == high:
+        raise SyntheXError(f"{where} has the same value {low:g} everywhere, expected an X-ray image.")
+    return low, high
 
 
 def log_image(signal: np.ndarray) -> np.ndarray:

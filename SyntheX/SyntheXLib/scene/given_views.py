@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.scene.moved_structures import move_structure
+from SyntheXLib.scene.moved_structures import move_structures
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.tasks.task import Task
 
@@ -63,10 +63,7 @@ class GivenView:
         SyntheXError
             When a structure is unknown or empty.
         """
-        for name, motion in self.structures:
-            landmarks = [mark.name for mark in task.landmarks if name in mark.structures and mark.name in specimen.landmarks]
-            specimen = move_structure(specimen, name, np.array(motion), landmarks)
-        return specimen
+        return move_structures(specimen, {name: np.array(motion) for name, motion in self.structures}, task)
 
 
 def read_views(path: Path | str) -> tuple[GivenView, ...]:

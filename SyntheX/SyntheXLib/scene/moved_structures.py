@@ -5,7 +5,7 @@ The moved bone is resampled into the CT's grid, so that every renderer sees one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.tasks.task import Task
 
 # What closes the gap: muscle, as in the tissue round most bones.
 _FILL_HU = 50
@@ -72,6 +73,14 @@ def move_structure(
         labels[box] |= np.where(share >= 0.5, bit, bit.dtype.type(0))
     points = {name: motion[:3, :3] @ point + motion[:3, 3] if name in landmarks else point for name, point in specimen.landmarks.items()}
     return replace(specimen, hu=hu, labels=labels, landmarks=points)
+
+
+def move_structures(specimen: Specimen, motions: Mapping[str, np.ndarray], task: Task) -> Specimen:
+    """Move several structures, each by its (4, 4) motion with the known landmarks that the task puts on it; see `move_structure`."""
+    for name, motion in motions.items():
+        on_it = [m.name for m in task.landmarks if name in m.structures and np.isfinite(specimen.landmarks.get(m.name, np.nan)).all()]
+        specimen = move_structure(specimen, name, motion, on_it)
+    return specimen
 
 
 def _box_after(mask: np.ndarray, forth: np.ndarray) -> tuple[slice, slice, slice] | None:

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from SyntheXLib.datasets import format as names
-from SyntheXLib.datasets.format import DatasetHeader
-from SyntheXLib.datasets.reader import Sample
+from SyntheXLib.datasets.reader import DescribedImages, Sample
 from SyntheXLib.datasets.sample import fetch_sample
 from SyntheXLib.datasets.together import XraySource
 from SyntheXLib.errors import SyntheXError
@@ -34,7 +33,7 @@ from SyntheXLib.training.config import TrainingConfig
 _FILES = ("ct", "labels", "landmarks", "label_names")
 
 
-class LiveSource:
+class LiveSource(DescribedImages):
     """Views of cases as a source of a training: each is rendered when it is read.
 
     Parameters
@@ -71,41 +70,12 @@ class LiveSource:
         self._shared = tempfile.TemporaryDirectory(prefix="synthex-live-")
         self._place = Path(self._shared.name)
         self._maker: ShardMaker | None = None
-        self.header: DatasetHeader = self._job.header()
-
-    @property
-    def task(self) -> Task:
-        """Of the cases."""
-        return self._job.task
-
-    @property
-    def image_shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        size = self.header.configuration["image_size"]
-        return size, size
-
-    @property
-    def pixel_spacing_mm(self) -> float:
-        """Side of a pixel on the detector, mm."""
-        return float(self.header.configuration["pixel_spacing_mm"])
-
-    @property
-    def source_to_detector_mm(self) -> float:
-        """Distance from source to detector, mm."""
-        return float(self.header.configuration["source_to_detector_mm"])
-
-    @property
-    def materials(self) -> tuple[str, ...]:
-        """See `XrayDataset.materials`."""
-        return tuple(self.header.configuration.get("materials", ()))
+        self.header = self._job.header()
 
     def checksum(self) -> str:
         """SHA-256 of what decides the views, but for their number."""
         content = {name: value for name, value in self.header.to_dict().items() if name not in ("versions", "count")}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-    def __len__(self) -> int:
-        return self.header.count
 
     def __getitem__(self, index: int) -> Sample:
         return self.read(index)

@@ -21,6 +21,7 @@ from SyntheXLib.datasets.format import DatasetHeader
 from SyntheXLib.datasets.reader import Sample
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import disk_errors
+from SyntheXLib.rendering.display import value_range
 from SyntheXLib.scene.c_arm import Camera, task_camera
 from SyntheXLib.tasks.task import Task, nearest
 
@@ -178,11 +179,7 @@ def linear_signal(values: np.ndarray, polarity: str, intensity: str, where: str)
         When the values are not finite or all the same, or negative as a linear signal.
     """
     pixels = values.astype(np.float32)
-    if not np.isfinite(pixels).all():
-        raise SyntheXError(f"{where} holds {np.count_nonzero(~np.isfinite(pixels))} pixels that are not finite numbers.")
-    low, high = float(pixels.min()), float(pixels.max())
-    if low == high:
-        raise SyntheXError(f"{where} has the same value {low:g} everywhere, expected an X-ray image.")
+    low, high = value_range(pixels, where)
     if intensity == "log":
         attenuation = (pixels - low if polarity == "bone-bright" else high - pixels) / np.float32(high - low)
         return np.exp(-np.float32(LOG_SPAN) * attenuation)
