@@ -10,7 +10,7 @@ from SyntheXLib.rendering.display import to_uint8
 from SyntheXLib.rendering.levels import LEVELS, make_image
 from SyntheXLib.rendering.renderer import make_renderer
 from SyntheXLib.scene.c_arm import task_camera
-from SyntheXLib.scene.case_files import CaseFiles, load_specimen
+from SyntheXLib.scene.case_files import load_specimen
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.tool_files import tool_from_dict
@@ -26,7 +26,7 @@ SIDE = 360
 def levels() -> None:
     """One view at the three realism levels, and with its structures and landmarks."""
     task, sample = load_task("hip"), fetch_sample("pelvis")
-    specimen = load_specimen(CaseFiles(sample.ct, sample.labels, sample.landmarks, sample.label_names, sample.name), task)
+    specimen = load_specimen(sample.files, task)
     camera = task_camera(task.c_arm, POSE.world_to_camera(specimen.structure_centroid(task.poses.isocenter)))
     projection = make_renderer().render(Scene(specimen), camera)
     assert projection is not None
@@ -43,7 +43,7 @@ def levels() -> None:
 def tools() -> None:
     """A manipulator with its drill, a screw and a K-wire in the pelvis."""
     task, sample = load_task("hip"), fetch_sample("pelvis")
-    specimen = load_specimen(CaseFiles(sample.ct, sample.labels, sample.landmarks, sample.label_names, sample.name), task)
+    specimen = load_specimen(sample.files, task)
     isocenter = specimen.structure_centroid(task.poses.isocenter)
     head = specimen.landmarks["FH-l"]
     places = {

@@ -32,7 +32,7 @@ from SyntheXLib.randomization.warps import Affine, Crop, Jitter, LocalDistortion
 from SyntheXLib.rendering.levels import make_image
 from SyntheXLib.rendering.renderer import make_renderer
 from SyntheXLib.scene.c_arm import task_camera
-from SyntheXLib.scene.case_files import CaseFiles, load_specimen
+from SyntheXLib.scene.case_files import load_specimen
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.tasks.labels import structure_masks
 from SyntheXLib.tasks.task import load_task
@@ -49,7 +49,7 @@ def at(value: float) -> tuple[float, float]:
 def main() -> None:
     """Draw the page."""
     task, sample = load_task("hip"), fetch_sample("pelvis")
-    specimen = load_specimen(CaseFiles(sample.ct, sample.labels, sample.landmarks, sample.label_names, sample.name), task)
+    specimen = load_specimen(sample.files, task)
     isocenter = specimen.structure_centroid(task.poses.isocenter)
     camera = task_camera(task.c_arm, POSE.world_to_camera(isocenter), 240)
     projection = make_renderer().render(Scene(specimen), camera)

@@ -20,7 +20,6 @@ from unittest import mock
 
 from SyntheXLib.datasets.sample import fetch_sample
 from SyntheXLib.rendering.cpu import available_cores
-from SyntheXLib.scene.case_files import CaseFiles
 from SyntheXLib.simulation import job as job_module
 from SyntheXLib.simulation import view as view_module
 from SyntheXLib.simulation.job import ShardJob, ShardMaker
@@ -36,8 +35,7 @@ def main() -> None:
     parser.add_argument("--alone", type=int, default=200, help="images rendered alone, in one process (default: 200)")
     parser.add_argument("--workers", type=int, default=None)
     options = parser.parse_args()
-    sample = fetch_sample("pelvis")
-    case = CaseFiles(sample.ct, sample.labels, sample.landmarks, sample.label_names, sample.name)
+    case = fetch_sample("pelvis").files
     with tempfile.TemporaryDirectory() as folder:
         job = ShardJob(Path(folder) / "data", load_task("hip"), (case,), ViewSettings(), seed=1, count=options.count)
         seconds = alone(replace(job, count=options.alone))

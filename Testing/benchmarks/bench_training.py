@@ -24,7 +24,6 @@ from SyntheXLib.datasets.sample import fetch_sample
 from SyntheXLib.networks.losses import TaskLoss
 from SyntheXLib.randomization.batch import XrayBatch
 from SyntheXLib.rendering.cpu import available_cores
-from SyntheXLib.scene.case_files import CaseFiles
 from SyntheXLib.simulation.job import ShardJob
 from SyntheXLib.simulation.local import run_local
 from SyntheXLib.simulation.view import ViewSettings
@@ -159,8 +158,7 @@ def main() -> None:
     if options.cpu_time:
         global _clock
         _clock = time.process_time
-    sample = fetch_sample("pelvis")
-    case = CaseFiles(sample.ct, sample.labels, sample.landmarks, sample.label_names, sample.name)
+    case = fetch_sample("pelvis").files
     rates: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         settings = ViewSettings(image_size=options.image_size, store="both")

@@ -83,8 +83,7 @@ def cases_of(options: argparse.Namespace, task: Task) -> tuple[CaseFiles, ...]:
             f"Expected one --materials for each --ct or none, or --material-network in their place, found {count} --ct and "
             f"{len(options.materials)} --materials{' with --material-network' if options.material_network else ''}."
         )
-    samples = [fetch_sample(name) for name in options.sample]
-    cases = [CaseFiles(sample.ct, sample.labels, sample.landmarks, sample.label_names, sample.name) for sample in samples]
+    cases = [fetch_sample(name).files for name in options.sample]
     for place, ct in enumerate(options.ct):
         of_ct: dict[str, Any] = {
             key: getattr(options, key)[place] if getattr(options, key) else None for key in ("labels", "landmarks", "lesions", "materials")

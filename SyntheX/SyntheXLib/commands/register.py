@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +124,7 @@ def case_files(options: argparse.Namespace) -> CaseFiles:
 
     if options.sample:
         sample = fetch_sample(options.sample)
-        return CaseFiles(sample.ct, sample.labels, options.landmarks_3d or sample.landmarks, sample.label_names, sample.name)
+        return replace(sample.files, landmarks=options.landmarks_3d or sample.landmarks)
     if options.ct and options.labels:
         return CaseFiles(options.ct, options.labels, options.landmarks_3d, options.label_names)
     raise SyntheXError("Expected a case: --sample NAME, or --ct FILE with --labels FILE; found neither.")

