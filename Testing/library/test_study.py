@@ -13,7 +13,8 @@ from SyntheXLib.cli import main
 from SyntheXLib.commands.study import run as run_study
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation import study_runs as module
-from SyntheXLib.evaluation.study import read_study, steps
+from SyntheXLib.evaluation.study import read_study, run_folder, steps
+from SyntheXLib.evaluation.study_pairs import differences
 from SyntheXLib.evaluation.study_runs import StudyResult, results, run_steps, write_table
 from SyntheXLib.scene.case_files import CaseFiles
 
@@ -206,6 +207,31 @@ def test_the_table_has_means_and_intervals_over_the_seeds(tmp_path: Path) -> Non
     assert len((tmp_path / "results.csv").read_text(encoding="utf-8").splitlines()) == 5
 
 
+def test_runs_are_compared_with_the_reference_image_by_image(path: Path, synthex: Synthex) -> None:
+    path.write_text(TEXT.replace("seeds = [1, 2]", 'seeds = [1, 2]\nreference = "plain, regular"'), encoding="utf-8")
+    out, study = path.parent / "out", read_study(path)
+    run_steps(list(steps(study, out)), lambda line: None, out)
+    # Image 1 is better by 0.1 and 1 mm with seed 1, by 0.3 and 3 mm with seed 2; image 0 has no landmark, image 2 no structure with seed 2.
+    for run, seed, rows in (
+        (0, 1, "0.5,\n0.5,4\n0.5,4"),
+        (1, 1, "0.6,\n0.6,3\n0.6,3"),
+        (0, 2, "0.5,\n0.5,4\n0.5,4"),
+        (1, 2, "0.8,\n0.8,1\n,1"),
+    ):
+        table = run_folder(out, study.runs[run], seed) / "report" / "per_image.csv"
+        table.write_text(f"mean_dice,mean_error_detector_mm\n{rows}\n", encoding="utf-8")
+    (found,) = differences(study, out)
+    assert (found.run, found.seeds) == ("translated", 2)
+    # Within a seed all differences are alike: the interval is that of drawing two of two seeds.
+    assert (found.dice.value, found.dice.low, found.dice.high) == pytest.approx((0.2, 0.1, 0.3))
+    assert (found.error_mm.value, found.error_mm.low, found.error_mm.high) == pytest.approx((-2.0, -3.0, -1.0))
+    text = write_table(results(study, out), out, [found], study.reference)
+    assert "Dice against plain, regular" in text
+    assert "| +0.200 [+0.100, +0.300] | -2.00 [-3.00, -1.00] |" in text
+    run_folder(out, study.runs[1], 2).joinpath("report", "per_image.csv").unlink()
+    assert differences(study, out)[0].seeds == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -218,6 +244,7 @@ def test_the_table_has_means_and_intervals_over_the_seeds(tmp_path: Path) -> Non
         ("options =", "option =", r"line 22: unknown key 'runs\[0\].option'"),
         ("seeds = [1, 2]", "", "key 'seeds' is missing"),
         ('"simulate --count 2"', '"adapt {translated}"', "need each other in a circle"),
+        ("seeds = [1, 2]", 'seeds = [1]\nreference = "plain"', "the reference 'plain' is no run \\(did you mean 'plain, regular'"),
         ('name = "unused"', 'name = "data"', "a set must not be called 'data'"),
     ],
 )

@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
 
     from SyntheXLib.errors import SyntheXError
     from SyntheXLib.evaluation.study import read_study, steps
+    from SyntheXLib.evaluation.study_pairs import differences
     from SyntheXLib.evaluation.study_runs import results, run_steps, write_table
 
     study, out = read_study(options.study), options.out.resolve()
@@ -42,5 +43,5 @@ def run(options: argparse.Namespace) -> int:
             print(f"synthex {shlex.join(step.command)}")
         return 0
     run_steps(found, lambda line: print(line, flush=True), out, data)
-    print(write_table(results(study, out), out), end="")
+    print(write_table(results(study, out), out, differences(study, out), study.reference), end="")
     return 0

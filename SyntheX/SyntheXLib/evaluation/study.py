@@ -69,16 +69,19 @@ class Study:
     ----------
     seeds
         Each run is trained with each of them.
-    train
-        Options of ``synthex train`` for all runs.
     sets, runs
         The lists.
+    train
+        Options of ``synthex train`` for all runs.
+    reference
+        Name of the run that the others are compared with, image by image; empty without.
     """
 
     seeds: tuple[int, ...]
     sets: tuple[StudySet, ...]
     runs: tuple[StudyRun, ...]
     train: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,9 @@ def read_study(path: Path | str) -> Study:
         twice = [name for name in all_names if all_names.count(name) > 1]
         if twice:
             raise SyntheXError(f"{path}: two {kind} have the name '{twice[0]}'.")
+    known = [run.name for run in study.runs]
+    if study.reference and study.reference not in known:
+        raise SyntheXError(f"{path}: the reference '{study.reference}' is no run{nearest(study.reference, known)}.")
     for run in study.runs:
         for name in (*run.train, run.test):
             if _set_of(name) not in names:

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.evaluation.bootstrap import Estimate
 from SyntheXLib.evaluation.study import Step, Study, run_folder
+from SyntheXLib.evaluation.study_pairs import StudyDifference
 from SyntheXLib.files import atomic_write
 
 # What a finished step leaves beside its output: the command that made it.
@@ -131,25 +133,38 @@ def _column(path: Path, name: str) -> np.ndarray:
         return np.array([float(row[name]) for row in csv.DictReader(file) if row[name]])
 
 
-def write_table(found: Sequence[StudyResult], out: Path) -> str:
+def write_table(found: Sequence[StudyResult], out: Path, differences: Sequence[StudyDifference] = (), reference: str = "") -> str:
     """Write ``results.csv``, a line a test, and ``table.md``, a line a run, and return the table.
 
     It has the mean over the seeds and half the 95 % interval of Student's t: how far the training with another seed may come out, not how
-    far another patient may.
+    far another patient may. Behind them, where there are `differences`, are those from the `reference` with their intervals.
     """
     with atomic_write(out / "results.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["run", "seed", "dice", "median_error_detector_mm", "mean_error_detector_mm"])
         writer.writerows([one.run, one.seed, f"{one.dice:.4f}", f"{one.median_mm:.3f}", f"{one.mean_mm:.3f}"] for one in found)
-    lines = ["| run | seeds | Dice | median error, mm | mean error, mm |", "| --- | --- | --- | --- | --- |"]
+    heads = ["run", "seeds", "Dice", "median error, mm", "mean error, mm"]
+    if differences:
+        heads += [f"Dice against {reference}", "mean error against it, mm"]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    compared = {one.run: one for one in differences}
     for run in dict.fromkeys(one.run for one in found):
         own = [one for one in found if one.run == run]
         cells = [_spread([getattr(one, name) for one in own], digits) for name, digits in (("dice", 3), ("median_mm", 2), ("mean_mm", 2))]
+        if differences:
+            other = compared.get(run)
+            cells += [_change(other.dice, 3), _change(other.error_mm, 2)] if other else ["", ""]
         lines.append(f"| {run} | {len(own)} | {' | '.join(cells)} |")
     text = "\n".join(lines) + "\n"
     with atomic_write(out / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     return text
+
+
+def _change(estimate: Estimate, digits: int) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return ""
+    return f"{estimate.value:+.{digits}f} [{estimate.low:+.{digits}f}, {estimate.high:+.{digits}f}]"
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
