@@ -33,6 +33,7 @@ _CYCLEGAN: tuple[_Setting, ...] = (
 )
 _ADDA: tuple[_Setting, ...] = (
     ("--adversarial-weight", "adversarial_weight", float, "factor of the adversarial loss"),
+    ("--heatmap-loss", "heatmap_loss", str, "ncc, mse or mse-scaled: the one that the model was trained with (default: mse)"),
     ("--reconstruction-weight", "reconstruction_weight", float, "factor of the loss of the image rebuilt from the prediction"),
     ("--discriminator-rate", "discriminator_rate", float, "learning rate of the discriminator"),
 )
