@@ -1,6 +1,7 @@
 """Studies: the order of the commands, what is done again, and the table."""
 
 import argparse
+import json
 import shlex
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from SyntheXLib.evaluation.study_pairs import differences
 from SyntheXLib.evaluation.study_runs import StudyResult, results, run_steps, write_table
 from SyntheXLib.scene.case_files import CaseFiles
 
+STUDIES = Path(__file__).parents[2] / "Docs" / "studies"
 TEXT = """
 seeds = [1, 2]
 train = "--size small"
@@ -255,7 +257,7 @@ def test_what_is_wrong_in_a_study_is_told(path: Path, old: str, new: str, expect
 
 
 def test_the_studies_of_the_documentation_can_be_read() -> None:
-    files = sorted((Path(__file__).parents[2] / "Docs" / "studies").glob("*.toml"))
+    files = sorted(STUDIES.glob("*.toml"))
     assert files
     for file in files:
         assert list(steps(read_study(file), Path("out"), data=Path("data")))
@@ -275,3 +277,30 @@ def test_a_small_study_runs_from_nothing(hip_phantom: CaseFiles, tmp_path: Path,
     assert main(["study", str(file), "--out", str(tmp_path / "out")]) == 0
     assert "| naive | 1 | 0." in capfd.readouterr().out
     assert main(["study", str(file), "--out", str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.slow
+def test_the_data_size_ladder_runs_in_small(hip_phantom: CaseFiles, tmp_path: Path) -> None:
+    text = (STUDIES / "data-size.toml").read_text(encoding="utf-8")
+    full = "--preset ours --size full --pretrained {data}/pretrained.npz --image-size 384 --epochs 100 --patience 8 --batch 16"
+    for old, new in (
+        (f"{full} --precision bfloat16 --compile", "--size small --epochs 2 --patience 1 --batch 4 --pictures 0"),
+        ("--views-per-ct 500", "--views-per-ct 3 --workers 1"),
+        ("--views-per-ct 200", "--views-per-ct 2 --workers 1"),
+        ("--image-size 384", "--image-size 32"),
+        ("seeds = [1, 2, 3]", "seeds = [1]"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    file, data, out = tmp_path / "study.toml", tmp_path / "cases", tmp_path / "out"
+    file.write_text(text, encoding="utf-8")
+    data.mkdir()
+    for name, count in (("2", 2), ("4", 4), ("validation", 1), ("test", 1)):
+        rows = [f"{hip_phantom.ct},{hip_phantom.labels},{hip_phantom.landmarks},{name}{place}" for place in range(count)]
+        (data / f"{name}.csv").write_text("\n".join(["ct,labels,landmarks,name", *rows]), encoding="utf-8")
+    only = [part for run in ("2 CTs", "4 CTs") for part in ("--only", run)]
+    assert main(["study", str(file), "--data", str(data), "--out", str(out), *only]) == 0
+    # Patients grow, views of each do not.
+    counts = {name: json.loads((out / "sets" / name / "dataset.json").read_text(encoding="utf-8"))["count"] for name in ("cts_2", "cts_4")}
+    assert counts == {"cts_2": 6, "cts_4": 12}
+    assert [one.run for one in results(read_study(file), out)] == ["2 CTs", "4 CTs"]

@@ -56,7 +56,8 @@ def check_sources(sources: Sequence[XraySource]) -> None:
 
 
 def check_tasks(sources: Sequence[XraySource]) -> None:
-    """Refuse data sets of different tasks.
+    """Refuse data sets of different tasks. Those that differ in what the images were made with alone (device, poses, variants, numbers of
+    views) go together: a network learns the same from them.
 
     Raises
     ------
@@ -65,7 +66,11 @@ def check_tasks(sources: Sequence[XraySource]) -> None:
     """
     first = sources[0]
     for source in sources:
-        if source.task.to_dict() != first.task.to_dict():
+        if _learned(source.task) != _learned(first.task):
             names = first.task.name, source.task.name
             what = f"'{names[0]}' and '{names[1]}'" if names[0] != names[1] else f"two versions of '{names[0]}'"
             raise SyntheXError(f"Data sets {first.folder} and {source.folder} must have the same task, found {what}.")
+
+
+def _learned(task: Task) -> tuple[Any, ...]:
+    return task.name, task.segmentation, task.heatmap_sigma_mm, task.structures, task.landmarks

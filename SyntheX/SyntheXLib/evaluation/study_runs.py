@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation.bootstrap import Estimate
@@ -168,9 +169,13 @@ def _change(estimate: Estimate, digits: int) -> str:
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
-    mean = float(np.mean(values))
+    mean, half = float(np.mean(values)), t_half_width(values)
+    return f"{mean:.{digits}f}" if math.isnan(half) else f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def t_half_width(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """Half the 95 % interval of Student's t about the mean; NaN for fewer than two values or where one is NaN."""
     if len(values) < 2 or not np.isfinite(values).all():
-        return f"{mean:.{digits}f}"
+        return math.nan
     quantile = _T95[len(values) - 2] if len(values) - 2 < len(_T95) else 1.96
-    half = quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+    return quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
