@@ -1,5 +1,6 @@
 """Studies: the order of the commands, what is done again, and the table."""
 
+import argparse
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from SyntheXLib.cli import main
+from SyntheXLib.commands.study import run as run_study
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation import study_runs as module
 from SyntheXLib.evaluation.study import read_study, steps
@@ -73,6 +75,69 @@ def test_sets_come_once_and_before_the_runs_that_need_them(path: Path) -> None:
     assert by_title["set plain"].endswith("--resume --out " + str(out / "sets" / "plain"))
     only = [step.title for step in steps(read_study(path), out, ["translated"])]
     assert only[:3] == ["set plain", "set target", "set translated"] and "train plain, regular, seed 1" not in only
+
+
+ADAPTED = """
+seeds = [1]
+train = "--pretrained {data}/start.pt"
+
+[[sets]]
+name = "a"
+command = "simulate --ct {data}/ct.nii.gz"
+[[sets]]
+name = "real"
+command = "simulate --count 1"
+
+[[runs]]
+name = "plain"
+train = ["a"]
+test = "a"
+[[runs]]
+name = "adapted"
+train = ["a"]
+test = "a"
+adapt = "adda {a} --target {real}"
+"""
+
+
+def test_a_network_is_adapted_from_the_training_that_both_runs_share(path: Path) -> None:
+    path.write_text(ADAPTED, encoding="utf-8")
+    out, data = path.parent / "out", path.parent / "my data"
+    study = read_study(path)
+    found = list(steps(study, out, data=data))
+    assert [step.title.removesuffix(", seed 1") for step in found] == [
+        "set a", "train plain", "test plain", "evaluate plain", "set real", "adapt adapted", "test adapted", "evaluate adapted",
+    ]  # fmt: skip
+    commands = {step.title: step.command for step in found}
+    assert commands["set a"][:3] == ("simulate", "--ct", f"{data}/ct.nii.gz")
+    assert f"{data}/start.pt" in commands["train plain, seed 1"]
+    sets, runs = out / "sets", out / "runs"
+    assert shlex.join(commands["adapt adapted, seed 1"]) == (
+        f"adapt adda {sets}/a --target {sets}/real --model {runs}/plain/seed_1/run/model.pt --seed 1 --out {runs}/adapted/seed_1/adapted"
+    )
+    assert commands["test adapted, seed 1"][1] == str(runs / "adapted" / "seed_1" / "adapted" / "model.pt")
+    alone = [step.title for step in steps(study, out, ["adapted"], data)]
+    assert "train adapted, seed 1" in alone and "test plain, seed 1" not in alone
+    with pytest.raises(SyntheXError, match="needs a folder of data from outside, expected --data FOLDER"):
+        list(steps(study, out))
+
+
+def test_data_from_outside_must_be_there_and_may_be_moved(path: Path, synthex: "Synthex") -> None:
+    path.write_text(ADAPTED, encoding="utf-8")
+    out, data = path.parent / "out", path.parent / "data"
+    with pytest.raises(SyntheXError, match="--data must be a folder, found nothing at"):
+        main_study(path, out, data)
+    data.mkdir()
+    main_study(path, out, data)
+    assert len(synthex.ran) == 8
+    data.rename(path.parent / "elsewhere")
+    main_study(path, out, path.parent / "elsewhere")
+    assert len(synthex.ran) == 8
+
+
+def main_study(path: Path, out: Path, data: Path) -> None:
+    """The command, its errors raised."""
+    run_study(argparse.Namespace(study=path, out=out, data=data, only=[], dry_run=False))
 
 
 class Synthex:
@@ -153,6 +218,7 @@ def test_the_table_has_means_and_intervals_over_the_seeds(tmp_path: Path) -> Non
         ("options =", "option =", r"line 22: unknown key 'runs\[0\].option'"),
         ("seeds = [1, 2]", "", "key 'seeds' is missing"),
         ('"simulate --count 2"', '"adapt {translated}"', "need each other in a circle"),
+        ('name = "unused"', 'name = "data"', "a set must not be called 'data'"),
     ],
 )
 def test_what_is_wrong_in_a_study_is_told(path: Path, old: str, new: str, expected: str) -> None:
@@ -165,7 +231,7 @@ def test_the_studies_of_the_documentation_can_be_read() -> None:
     files = sorted((Path(__file__).parents[2] / "Docs" / "studies").glob("*.toml"))
     assert files
     for file in files:
-        assert list(steps(read_study(file), Path("out")))
+        assert list(steps(read_study(file), Path("out"), data=Path("data")))
 
 
 @pytest.mark.slow

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.tasks.toml_reader import TomlReader, nearest
+
+# What a command of a study calls the folder of data from outside.
+DATA = "data"
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class StudySet:
     name
         A folder of that name in ``sets`` of the study's folder.
     command
-        What follows ``synthex``, without ``--out``; ``{name}`` stands for the folder of another set.
+        What follows ``synthex``, without ``--out``; ``{name}`` stands for the folder of another set, ``{data}`` for the folder of data from
+        outside.
     """
 
     name: str
@@ -30,7 +34,7 @@ class StudySet:
 
 @dataclass(frozen=True)
 class StudyRun:
-    """A training and its test.
+    """A training and its test. Runs that train alike share the training.
 
     Attributes
     ----------
@@ -43,7 +47,10 @@ class StudyRun:
     options
         Further options of ``synthex train``.
     model
-        File of the run that is tested: ``model.pt``, the last, as in the paper, or ``best.pt``.
+        File of the training that is tested: ``model.pt``, the last, as in the paper, or ``best.pt``.
+    adapt
+        What follows ``synthex adapt`` where the network is adapted after the training, as in ``adda {simulated} --target {unlabelled}``,
+        without ``--model``, ``--seed`` and ``--out``; the adapted network is tested.
     """
 
     name: str
@@ -51,6 +58,7 @@ class StudyRun:
     test: str
     options: str = ""
     model: str = "model.pt"
+    adapt: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,8 @@ def read_study(path: Path | str) -> Study:
         raise SyntheXError(f"The study {path} cannot be read: expected TOML ({error}).") from error
     study = TomlReader(str(path), text).build(Study, values)
     names = [one.name for one in study.sets]
+    if DATA in names:
+        raise SyntheXError(f"{path}: a set must not be called '{DATA}', which stands for the folder of data from outside.")
     for kind, all_names in (("sets", names), ("runs", [run.name for run in study.runs])):
         twice = [name for name in all_names if all_names.count(name) > 1]
         if twice:
@@ -119,8 +129,8 @@ def read_study(path: Path | str) -> Study:
     return study
 
 
-def steps(study: Study, out: Path, only: Sequence[str] = ()) -> Iterator[Step]:
-    """The commands of a study in their order: each run's sets before it, each set once.
+def steps(study: Study, out: Path, only: Sequence[str] = (), data: Path | None = None) -> Iterator[Step]:
+    """The commands of a study in their order: each run's sets before it, each set and each training once.
 
     Parameters
     ----------
@@ -130,33 +140,48 @@ def steps(study: Study, out: Path, only: Sequence[str] = ()) -> Iterator[Step]:
         Its folder.
     only
         Names of the runs that are wanted; empty takes all.
+    data
+        Folder of data from outside, ``{data}`` of the commands.
 
     Raises
     ------
     SyntheXError
-        When a wanted run is not there, or sets need each other in a circle.
+        When a wanted run is not there, the data are needed and not given, or sets need each other in a circle.
     """
     names = [run.name for run in study.runs]
     for name in only:
         if name not in names:
             raise SyntheXError(f"The study has no run '{name}'{nearest(name, names)}.")
-    made: set[str] = set()
+    sets = _Sets(study, out, data)
+    trained: set[Path] = set()
     for run in study.runs:
         if only and run.name not in only:
             continue
         for name in (*run.train, run.test):
-            yield from _set_steps(study, out, _set_of(name), made, ())
+            yield from sets.needed_by(f"{{{_set_of(name)}}}")
+        training = sets.filled(" ".join((study.train, run.options)))
+        yield from sets.needed_by(" ".join((study.train, run.options, run.adapt)))
         for seed in study.seeds:
-            folder = run_folder(out, run, seed)
-            trained = [str(out / "sets" / name) for name in run.train]
-            options = [*shlex.split(study.train), *shlex.split(run.options)]
-            test = str(out / "sets" / run.test)
             title = f"{run.name}, seed {seed}"
-            train = ("train", *trained, *options, "--seed", str(seed), "--out", str(folder / "run"))
-            infer = ("infer", str(folder / "run" / run.model), test, "--out", str(folder / "found"))
-            yield Step(f"train {title}", train, folder / "run")
-            yield Step(f"test {title}", infer, folder / "found")
+            folder, start = run_folder(out, run, seed), run_folder(out, _first_alike(study, run), seed)
+            if start not in trained:
+                trained.add(start)
+                from_sets = [str(out / "sets" / name) for name in run.train]
+                train = ("train", *from_sets, *training, "--seed", str(seed), "--out", str(start / "run"))
+                yield Step(f"train {title}", train, start / "run")
+            model, test = start / "run" / run.model, str(out / "sets" / run.test)
+            if run.adapt:
+                method, *rest = sets.filled(run.adapt)
+                adapt = ("adapt", method, *rest, "--model", str(model), "--seed", str(seed), "--out", str(folder / "adapted"))
+                yield Step(f"adapt {title}", adapt, folder / "adapted")
+                model = folder / "adapted" / "model.pt"
+            yield Step(f"test {title}", ("infer", str(model), test, "--out", str(folder / "found")), folder / "found")
             yield Step(f"evaluate {title}", ("evaluate", str(folder / "found"), test, "--out", str(folder / "report")), folder / "report")
+
+
+def _first_alike(study: Study, run: StudyRun) -> StudyRun:
+    """The first run whose training is the same."""
+    return next(one for one in study.runs if (one.train, one.options) == (run.train, run.options))
 
 
 def _set_of(name: str) -> str:
@@ -164,28 +189,45 @@ def _set_of(name: str) -> str:
     return name.partition("/")[0]
 
 
-def _set_steps(study: Study, out: Path, name: str, made: set[str], above: tuple[str, ...]) -> Iterator[Step]:
-    if name in made:
-        return
-    if name in above:
-        raise SyntheXError(f"The sets {', '.join(above)} of the study need each other in a circle.")
-    (chosen,) = [one for one in study.sets if one.name == name]
-    parts = shlex.split(chosen.command)
-    folders = {other.name: str(out / "sets" / other.name) for other in study.sets}
-    for other in folders:
-        if any(f"{{{other}}}" in part for part in parts):
-            yield from _set_steps(study, out, other, made, (*above, name))
-    command = [_filled(part, folders) for part in parts]
-    made.add(name)
-    folder = out / "sets" / name
-    again = ["--resume"] if command[0] == "simulate" else []
-    yield Step(f"set {name}", (*command, *again, "--out", str(folder)), folder)
+class _Sets:
+    """The sets of a study, each made before it is first needed.
 
+    Parameters
+    ----------
+    study, out, data
+        See `steps`.
+    """
 
-def _filled(part: str, folders: Mapping[str, str]) -> str:
-    for name, folder in folders.items():
-        part = part.replace(f"{{{name}}}", folder)
-    return part
+    def __init__(self, study: Study, out: Path, data: Path | None) -> None:
+        self._sets = {one.name: one for one in study.sets}
+        self._folders = {name: str(out / "sets" / name) for name in self._sets}
+        self._made: set[str] = set()
+        self._data = data
+
+    def filled(self, command: str) -> list[str]:
+        """The parts of a command, with folders in place of names."""
+        if f"{{{DATA}}}" in command and self._data is None:
+            raise SyntheXError("The study needs a folder of data from outside, expected --data FOLDER, found none.")
+        folders = {**self._folders, **({DATA: str(self._data)} if self._data is not None else {})}
+        parts = shlex.split(command)
+        for name, folder in folders.items():
+            parts = [part.replace(f"{{{name}}}", folder) for part in parts]
+        return parts
+
+    def needed_by(self, command: str, above: tuple[str, ...] = ()) -> Iterator[Step]:
+        """The commands that make what a command names, unless that was done before; `above` are the sets that wait for it."""
+        for name in self._sets:
+            if f"{{{name}}}" not in command or name in self._made:
+                continue
+            if name in above:
+                raise SyntheXError(f"The sets {', '.join(above)} of the study need each other in a circle.")
+            chosen = self._sets[name].command
+            yield from self.needed_by(chosen, (*above, name))
+            parts = self.filled(chosen)
+            self._made.add(name)
+            again = ["--resume"] if parts[0] == "simulate" else []
+            folder = Path(self._folders[name])
+            yield Step(f"set {name}", (*parts, *again, "--out", str(folder)), folder)
 
 
 def run_folder(out: Path, run: StudyRun, seed: int) -> Path:

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class StudyResult:
     mean_mm: float
 
 
-def run_steps(found: Sequence[Step], tell: Callable[[str], None], base: Path) -> None:
+def run_steps(found: Sequence[Step], tell: Callable[[str], None], base: Path, data: Path | None = None) -> None:
     """Run the commands one after the other, each in a process of its own; what is finished is passed over.
 
     A command that is stopped goes on, when the study is started again, from where it was: simulations and trainings resume.
@@ -57,8 +57,8 @@ def run_steps(found: Sequence[Step], tell: Callable[[str], None], base: Path) ->
         See `steps`.
     tell
         Called with a line before each command.
-    base
-        The study's folder, from which the commands are told in the records, so that it may be moved.
+    base, data
+        The study's folder and that of data from outside, from which the commands are told in the records, so that they may be moved.
 
     Raises
     ------
@@ -66,7 +66,8 @@ def run_steps(found: Sequence[Step], tell: Callable[[str], None], base: Path) ->
         When a command fails, or a finished one was another.
     """
     started = time.monotonic()
-    todo = [step for step in found if not _finished(step, base)]
+    folders = {str(base): "{study}", **({str(data): "{data}"} if data is not None else {})}
+    todo = [step for step in found if not _finished(step, folders)]
     for done, step in enumerate(todo):
         left = (time.monotonic() - started) / done * (len(todo) - done) if done else 0.0
         tell(f"[{done + 1}/{len(todo)}] {step.title}" + (f", some {left / 60:.0f} min left" if done else ""))
@@ -74,23 +75,27 @@ def run_steps(found: Sequence[Step], tell: Callable[[str], None], base: Path) ->
         if process.returncode != 0:
             raise SyntheXError(f"The study's step '{step.title}' failed: synthex {shlex.join(step.command)}")
         with atomic_write(_record(step)) as temporary:
-            temporary.write_text(json.dumps(_portable(step, base)), encoding="utf-8")
+            temporary.write_text(json.dumps(_portable(step, folders)), encoding="utf-8")
 
 
 def _record(step: Step) -> Path:
     return step.folder.with_name(f"{step.folder.name}.{_RECORD}")
 
 
-def _portable(step: Step, base: Path) -> list[str]:
-    return [part.replace(str(base), "{study}") for part in step.command]
+def _portable(step: Step, folders: Mapping[str, str]) -> list[str]:
+    command = list(step.command)
+    # The longest first: one of the folders may lie in the other.
+    for folder in sorted(folders, key=len, reverse=True):
+        command = [part.replace(folder, folders[folder]) for part in command]
+    return command
 
 
-def _finished(step: Step, base: Path) -> bool:
+def _finished(step: Step, folders: Mapping[str, str]) -> bool:
     record = _record(step)
     if not record.exists():
         return False
     made = json.loads(record.read_text(encoding="utf-8"))
-    if made != _portable(step, base):
+    if made != _portable(step, folders):
         raise SyntheXError(
             f"{step.folder} was made by another command, expected: synthex {shlex.join(step.command)}; "
             f"found: synthex {shlex.join(made)}. Remove {record.name} and what it stands beside to make it anew."
