@@ -117,7 +117,9 @@ def controlled_study(specimens: Sequence[str], task: Task, settings: ControlledS
         sets.append(StudySet(f"cases_{name}", f"dataset import --layout deepfluoro '{{data}}' --specimen '{name}' --cases-only"))
     for size in settings.image_sizes:
         for number, name in enumerate(specimens):
-            sets.append(StudySet(_real(size, name), f"dataset import --layout deepfluoro '{{data}}' --specimen '{name}' --image-size {size}"))
+            sets.append(
+                StudySet(_real(size, name), f"dataset import --layout deepfluoro '{{data}}' --specimen '{name}' --image-size {size}")
+            )
             sets.append(StudySet(_matched(size, name), _simulate(size, name, number, task, settings)))
         for name in specimens:
             for training in settings.training:
@@ -194,5 +196,3 @@ def _fold(training: str, level: str, size: int, test: str, specimens: Sequence[s
         adapt=adapt,
     )
     return Fold(test, run, f"{size} px, without {test}")
-
-

@@ -25,8 +25,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--folds",
         action="store_true",
-        help="all folders are predictions, one a test fold, each of a data set of its own: they are taken as one model's. paper-text is the "
-        "mean over the folds, released-code pools their images",
+        help="all folders are predictions, one a test fold, each of a data set of its own: they are taken as one model's. paper-text is "
+        "the mean over the folds, released-code pools their images",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where report and numbers go")
     parser.add_argument(

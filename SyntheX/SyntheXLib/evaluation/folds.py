@@ -50,6 +50,7 @@ class FoldsDataset(XrayDataset):
         for part in parts:
             specimens += [one for one in part.header.specimens if one not in specimens]
         self.header = replace(parts[0].header, specimens=tuple(specimens), count=self._starts[-1])
+        self._files = {}
         self.folder = parts[0].folder if len(parts) == 1 else parts[0].folder.parent
 
     def checksum(self) -> str:
