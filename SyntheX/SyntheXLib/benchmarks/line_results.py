@@ -107,11 +107,11 @@ def _confusion(results: ImageResults, name: str) -> Headline:
     whole = summarize_confusion(results.counts, results.pixels, results.mode)[place]
     if results.mode != "paper-text":
         return Headline(whole.mean[name], whole.sd[name], None, None, whole.images[name])
-    mean, sd = (
-        over_folds(results, lambda part, kind=kind: getattr(summarize_confusion(part.counts, part.pixels, part.mode)[place], kind)[name])[0]
-        for kind in ("mean", "sd")
-    )
-    return Headline(mean, sd, None, None, whole.images[name])
+
+    def over(kind: str) -> float | None:
+        return over_folds(results, lambda part: getattr(summarize_confusion(part.counts, part.pixels, part.mode)[place], kind)[name])[0]
+
+    return Headline(over("mean"), over("sd"), None, None, whole.images[name])
 
 
 def _line_result(benchmark: Benchmark, line: Line, out: Path, draws: int) -> LineResult:

@@ -73,7 +73,8 @@ def _mode_table(benchmark: Benchmark, results: Sequence[LineResult], mode: Mode,
         if id(number) not in shown:
             start: list[object] = [number.training, number.randomization or _NONE, number.image_size, _NONE, _NONE]
             rows.append([*start, *[_NONE] * len(ours), *_paper(number, theirs, notes)])
-    lines = [f"| {' | '.join(str(cell) for cell in row)} |" for row in (head, ["---"] * len(head), *rows)]
+    whole: list[Sequence[object]] = [head, ["---"] * len(head), *rows]
+    lines = [f"| {' | '.join(str(cell) for cell in row)} |" for row in whole]
     return f"{MEANS[mode]}:\n\n" + "\n".join(lines)
 
 

@@ -67,8 +67,8 @@ def _add_sim_and_real(names: Any, name: str, task: str, what: str) -> None:
     parser = names.add_parser(
         name,
         help=f"{what}: Sim2Real and five-fold Real2Real on your real X-rays",
-        description="Trains on simulated X-rays and tests on all real ones (Sim2Real), and trains on four fifths of the real ones and tests "
-        "on the rest, five times (Real2Real).",
+        description="Trains on simulated X-rays and tests on all real ones (Sim2Real), and trains on four fifths of the real ones and "
+        "tests on the rest, five times (Real2Real).",
         epilog=f"{_SLURM} A text that is one word needs '=', as in --train=--random-start.",
     )
     parser.add_argument(
