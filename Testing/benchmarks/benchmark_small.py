@@ -1,7 +1,7 @@
 """The published benchmarks from beginning to end on data made here, small enough for two cores and five minutes.
 
-DeepFluoro's file is written by its layout's description (`Testing/library/small_deepfluoro.py`), the real images of the tool are drawn. What
-comes out says that all of it works together; its numbers say nothing about the method.
+DeepFluoro's file is written by its layout's description (`Testing/library/small_deepfluoro.py`), the real images of the tool are drawn.
+What comes out says that all of it works together; its numbers say nothing about the method.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[1] / "library"))
 
-from small_deepfluoro import SmallDeepFluoro  # noqa: E402
+from small_deepfluoro import SmallDeepFluoro
 
 LINES = ("real", "realistic", "naive", "naive-CycleGAN", "naive-ADDA")
 TRAIN = "--batch 4 --learning-rate 2e-3"
