@@ -12,7 +12,7 @@ from PIL import Image
 from test_folds import make_folds
 from toy_network import toy_task
 
-from SyntheXLib.benchmarks.benchmark import Benchmark, Fold, Line, benchmark_steps, run_benchmark
+from SyntheXLib.benchmarks.benchmark import Benchmark, Fold, Line, benchmark_steps, run_benchmark, set_record
 from SyntheXLib.benchmarks.controlled_study import ControlledSettings, controlled_study, specimens_of
 from SyntheXLib.benchmarks.line_results import line_results, write_reports
 from SyntheXLib.benchmarks.paper_numbers import paper_number, paper_numbers
@@ -88,6 +88,8 @@ def test_translated_images_replace_the_originals_and_adapted_networks_are_tested
     assert first[1] == translate[-1] and second[1] == gan[2]
     adda = next(c for c in found if c[:2] == ("adapt", "adda"))
     assert adda[adda.index("--model") + 1] == f"{second[-1]}/model.pt" and adda[adda.index("--target") + 1] == gan[4]
+    # The same folder as where its own line is asked for too.
+    assert second[-1] == str(run_folder(OUT, StudyRun("naive, strong, 180 px, without 17-1882", (), ""), 0) / "run")
 
 
 def test_parts_share_nothing_but_the_sets() -> None:
@@ -105,6 +107,18 @@ def test_a_part_waits_for_the_sets(tmp_path: Path) -> None:
     study = controlled_study(SIX[:2], HIP, ControlledSettings(image_sizes=(180,)))
     with pytest.raises(SyntheXError, match=r"must be made first, by the same command with --sets.*4 are missing .* as 'cases_18-1109'"):
         run_benchmark(study, tmp_path, DATA, print, part=(0, 2))
+
+
+def test_an_import_that_was_not_recorded_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr("SyntheXLib.benchmarks.benchmark.run_steps", lambda found, *_: ran.extend(step.command for step in found))
+    study = controlled_study(SIX[:2], HIP, ControlledSettings(("real",), ("regular",), (180,)))
+    for name in ("real_180_17-1882", "real_180_18-1109"):
+        (tmp_path / "sets" / name).mkdir(parents=True)
+    set_record(tmp_path, "real_180_18-1109").write_text("[]", encoding="utf-8")
+    run_benchmark(study, tmp_path, DATA, print)
+    assert not (tmp_path / "sets" / "real_180_17-1882").exists() and (tmp_path / "sets" / "real_180_18-1109").exists()
+    assert [command[0] for command in ran] == ["dataset", "dataset", "train", "infer", "train", "infer"]
 
 
 def test_sim2real_tests_on_all_and_real2real_on_each_fold() -> None:

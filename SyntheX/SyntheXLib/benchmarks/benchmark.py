@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,6 +79,9 @@ class Benchmark:
         Options of ``synthex train`` for all.
     seed
         Of the trainings.
+    starts
+        Runs that are no lines of the table, whose trainings lines go on from: they come first, so that a training lies in the same folder
+        whichever lines are asked for.
     """
 
     name: str
@@ -87,12 +91,13 @@ class Benchmark:
     lines: tuple[Line, ...]
     train: str
     seed: int = 0
+    starts: tuple[StudyRun, ...] = ()
 
     @property
     def study(self) -> Study:
         """The same as a study."""
         runs = tuple(fold.run for line in self.lines for fold in line.folds)
-        return Study(seeds=(self.seed,), sets=(*self.sets, *self.own_sets), runs=runs, train=self.train)
+        return Study(seeds=(self.seed,), sets=(*self.sets, *self.own_sets), runs=(*self.starts, *runs), train=self.train)
 
     @property
     def units(self) -> list[str]:
@@ -165,6 +170,10 @@ def run_benchmark(
                 f"The data sets that all parts share must be made first, by the same command with --sets in place of --part; "
                 f"{len(missing)} are missing in {out / 'sets'}, as '{missing[0]}'."
             )
+    for step in found:
+        # An import is whole or not there; one that was killed before it was recorded would not write over itself.
+        if step.command[:2] == ("dataset", "import") and not set_record(out, step.folder.name).exists():
+            shutil.rmtree(step.folder, ignore_errors=True)
     run_steps(found, tell, out, data)
 
 

@@ -131,7 +131,16 @@ def controlled_study(specimens: Sequence[str], task: Task, settings: ControlledS
         for training in settings.training
         for level in settings.randomization
     )
-    return Benchmark(NAME, task, tuple(sets), tuple(own), lines, settings.train, settings.seed)
+    adapted = [training.removesuffix(_ADDA) for training in settings.training if training.endswith(_ADDA)]
+    starts = tuple(
+        _fold(training, level, size, name, specimens, settings).run
+        for size in settings.image_sizes
+        for training in adapted
+        for level in settings.randomization
+        for name in specimens
+        if training not in settings.training
+    )
+    return Benchmark(NAME, task, tuple(sets), tuple(own), lines, settings.train, settings.seed, starts)
 
 
 def _real(size: int, specimen: str) -> str:
