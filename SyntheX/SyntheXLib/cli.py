@@ -9,10 +9,25 @@ import sys
 from collections.abc import Sequence
 
 from SyntheXLib import __version__
-from SyntheXLib.commands import adapt, bundle, dataset, doctor, evaluate, infer, match, register, sample, segment, simulate, study, train
+from SyntheXLib.commands import (
+    adapt,
+    benchmark,
+    bundle,
+    dataset,
+    doctor,
+    evaluate,
+    infer,
+    match,
+    register,
+    sample,
+    segment,
+    simulate,
+    study,
+    train,
+)
 from SyntheXLib.errors import SyntheXError
 
-COMMANDS = (sample, segment, simulate, dataset, train, adapt, infer, evaluate, study, register, match, bundle, doctor)
+COMMANDS = (sample, segment, simulate, dataset, train, adapt, infer, evaluate, study, benchmark, register, match, bundle, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -126,10 +126,14 @@ class DeepFluoro:
         axes[:3, :3] = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]).T
         back = np.eye(4)
         back[:3, 3] = 0, 0, 700.0  # the source's place in the CT, before the turn
-        turned = rigid(8.0 * view + 5 * number, (6.0 * view, 4.0, -3.0 * number))
+        turned = self.turn(number, view)
         moved = rigid(4.0, (3.0, 1.0, -2.0)) if bone == "left-femur" else np.eye(4)
         half_turn = np.diag([-1.0, -1, 1, 1]) if self.up(view) else np.eye(4)
         return moved @ turned @ axes @ back @ half_turn @ self.extrinsic
+
+    def turn(self, number: int, view: int) -> np.ndarray:
+        """How the specimen lies in the room."""
+        return rigid(8.0 * view + 5 * number, (6.0 * view, 4.0, -3.0 * number))
 
     def up(self, view: int) -> bool:
         return view == 1
@@ -146,14 +150,23 @@ class DeepFluoro:
         bones = {"FH-l": "left-femur", "FH-r": "right-femur"}
         return {name: self.project(number, view, at, bones.get(name, "pelvis")) for name, at in self.landmarks(number).items()}
 
-    def _write_specimen(self, group: h5py.Group, number: int) -> None:
+    def volume(self, number: int) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], tuple[float, ...]]:
+        """HU and labels (K, J, I), spacing and origin (x, y, z), LPS, mm."""
         labels = np.zeros((20, 24, 30), np.uint8)
         for label in range(1, 8):
             labels[2:18, 3:20, 31 - 4 * label : 33 - 4 * label] = label
-        for place, values in (("vol", np.where(labels > 0, 700, -1000).astype(np.float32)), ("vol-seg/image", labels)):
+        return np.where(labels > 0, 700, -1000).astype(np.float32), labels, (2.0, 3.0, 4.0), (-30.0, -36.0, -40.0)
+
+    def picture(self, number: int, view: int) -> tuple[np.ndarray, np.ndarray]:
+        """Grey values and labels of a projection."""
+        return self.image(), self.labels()
+
+    def _write_specimen(self, group: h5py.Group, number: int) -> None:
+        hu, labels, spacing, origin = self.volume(number)
+        for place, values in (("vol", hu), ("vol-seg/image", labels)):
             group[f"{place}/pixels"] = values
-            group[f"{place}/spacing"] = np.array([[2.0], [3.0], [4.0]], np.float32)
-            group[f"{place}/origin"] = np.array([[-30.0], [-36.0], [-40.0]], np.float32)
+            group[f"{place}/spacing"] = np.array(spacing, np.float32)[:, None]
+            group[f"{place}/origin"] = np.array(origin, np.float32)[:, None]
             group[f"{place}/dir-mat"] = np.eye(3, dtype=np.float32)
         for label, name in enumerate(DEEPFLUORO_LABELS, 1):
             group[f"vol-seg/labels-def/{label}"] = name
@@ -161,8 +174,7 @@ class DeepFluoro:
             group[f"vol-landmarks/{name}"] = position.reshape(3, 1).astype(np.float32)
         for view in range(self.views):
             projection = group.create_group(f"projections/{view:03d}")
-            projection["image/pixels"] = self.image()
-            projection["gt-seg/pixels"] = self.labels()
+            projection["image/pixels"], projection["gt-seg/pixels"] = self.picture(number, view)
             projection["image/spacing"] = np.full((2, 1), self.spacing, np.float32)
             for name, point in self.points(number, view).items():
                 projection[f"gt-landmarks/{name}"] = point.reshape(2, 1).astype(np.float32)

@@ -18,7 +18,7 @@ LAYOUTS = ("synthex-hdf5", "synthex-folder", "deepfluoro", "images")
 _OPTIONS = {
     "synthex-hdf5": ("labels", "specimen", "pixel_spacing", "polarity", "intensity", "imaging_system"),
     "synthex-folder": ("specimen", "pixel_spacing", "polarity", "intensity", "imaging_system"),
-    "deepfluoro": ("specimen", "cases"),
+    "deepfluoro": ("specimen", "cases", "cases_only"),
     "images": ("specimen", "pixel_spacing", "polarity", "intensity", "imaging_system", "mask_suffix", "masks", "mask_number"),
 }
 
@@ -61,6 +61,9 @@ def add_import(actions: Any) -> None:
     parser.add_argument(
         "--cases", type=Path, metavar="FOLDER", help="deepfluoro: write CT, labels, landmarks and poses of each specimen too"
     )
+    parser.add_argument(
+        "--cases-only", action="store_true", default=None, help="deepfluoro: write the specimens as cases to --out, and no data set"
+    )
     parser.add_argument("--mask-suffix", metavar="TEXT", help="images: end of a mask's name (default: _mask)")
     parser.add_argument(
         "--masks", metavar="WORD", help="images: labels (one number a pixel) or bits (a sum of 1, 2, 4 ...) (default: labels)"
@@ -75,28 +78,43 @@ def add_import(actions: Any) -> None:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from SyntheXLib.datasets.importers.deepfluoro import write_cases
     from SyntheXLib.tasks.task import load_task
 
     for name in sorted({name for several in _OPTIONS.values() for name in several} - set(_OPTIONS[options.layout])):
         if getattr(options, name) is not None:
             raise SyntheXError(f"--{name.replace('_', '-')} does not go with --layout {options.layout}.")
     task = load_task(options.task)
-    found = _opened(options, task)
+    if options.cases_only:
+        _write_cases(options, options.out, task)
+        return 0
+    found = opened(options, task)
     for note in found.notes:
         print(f"note: {note}")
     with progress_bar("import", "images") as progress:
         found.write(options.out, progress)
     print(options.out)
     if options.cases is not None:
-        with progress_bar("cases", "specimens") as progress:
-            folders = write_cases(options.source, options.cases, task, options.specimen or (), progress)
-        for folder in folders:
-            print(folder)
+        _write_cases(options, options.cases, task)
     return 0
 
 
-def _opened(options: argparse.Namespace, task: Any) -> Import:
+def _write_cases(options: argparse.Namespace, out: Path, task: Any) -> None:
+    from SyntheXLib.datasets.importers.deepfluoro import write_cases
+
+    with progress_bar("cases", "specimens") as progress:
+        folders = write_cases(options.source, out, task, options.specimen or (), progress)
+    for folder in folders:
+        print(folder)
+
+
+def opened(options: argparse.Namespace, task: Any) -> Import:
+    """The source, looked through, that the options of ``synthex dataset import`` name.
+
+    Raises
+    ------
+    SyntheXError
+        When it is missing, or not of the layout.
+    """
     from SyntheXLib.datasets.importers.deepfluoro import open_deepfluoro
     from SyntheXLib.datasets.importers.synthex_folder import open_synthex_folder
     from SyntheXLib.datasets.importers.synthex_hdf5 import open_synthex_hdf5

@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from SyntheXLib.training.config import TrainingConfig
 
-    values = _values(options)
+    values = settings_of(options)
     if options.preview is not None:
         from SyntheXLib.training.pictures import write_samples
 
@@ -126,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _values(options: argparse.Namespace) -> dict[str, Any]:
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """Settings by name: those of the file, and over them what is given."""
     from SyntheXLib.training.config import read_settings
 

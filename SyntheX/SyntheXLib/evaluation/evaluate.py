@@ -1,6 +1,6 @@
 """From folders of predictions and the data set they are of, to tables, numbers and a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -96,10 +96,6 @@ def evaluate(
     """
     from SyntheXLib.datasets.reader import XrayDataset
 
-    kind = check_mode(mode)
-    if draws < 1:
-        raise SyntheXError(f"draws must be at least 1, found {draws}.")
-    out_folder = Path(out_folder)
     chosen = [predictions_folders] if isinstance(predictions_folders, Path | str) else list(predictions_folders)
     if not chosen:
         raise SyntheXError("Expected at least one folder of predictions, found none.")
@@ -107,9 +103,40 @@ def evaluate(
     dataset = XrayDataset(Path(dataset_folder))
     for predictions in folders:
         _check_dataset(predictions, dataset)
+    named = dict(zip(_names([one.folder for one in folders]), folders, strict=True))
+    return evaluate_opened(
+        named,
+        dataset,
+        out_folder,
+        threshold=threshold,
+        mode=mode,
+        draws=draws,
+        label_maps=label_maps,
+        label_names=label_names,
+        progress=progress,
+    )
+
+
+def evaluate_opened(
+    folders: Mapping[str, PredictionFolder],
+    dataset: "XrayDataset",
+    out_folder: Path | str,
+    *,
+    threshold: float = metrics.CONFIDENCE_THRESHOLD,
+    mode: str = "strict",
+    draws: int = DRAWS,
+    label_maps: Sequence[Path] = (),
+    label_names: Path | None = None,
+    progress: Progress | None = None,
+) -> EvaluationResult:
+    """See `evaluate`; `folders` are the models' predictions of this very data set by the models' names."""
+    kind = check_mode(mode)
+    if draws < 1:
+        raise SyntheXError(f"draws must be at least 1, found {draws}.")
+    out_folder = Path(out_folder)
     mesh = bone_mesh(dataset, label_maps, label_names)
     models: list[ModelEvaluation] = []
-    for name, predictions in zip(_names([one.folder for one in folders]), folders, strict=True):
+    for name, predictions in folders.items():
         results = compare(predictions, dataset, _later(progress, len(models), len(folders)), kind)
         models.append(ModelEvaluation(name, predictions, results, summarize(results, threshold, draws)))
     comparisons = [one for a, b in combinations(models, 2) for one in compare_models(a.results, b.results, (a.name, b.name), draws)]
