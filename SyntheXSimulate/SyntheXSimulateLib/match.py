@@ -21,7 +21,7 @@ from SyntheXLib.tasks.task import Task
 from SyntheXSimulateLib.case_writer import CaseNodes, writeCase
 from SyntheXSimulateLib.real_images import RealImage, imageCamera, meaningOf
 
-# Where the first image starts: the C-arm as it stands, landmarks on the image, landmarks that a network finds, a search of the task's poses.
+# Where the first image starts: the C-arm as it stands, landmarks on the image, those that a network finds, a search of the task's poses.
 STARTS = ("arm", "landmarks", "network", "search")
 _FEWEST = 4  # landmarks that a pose needs
 

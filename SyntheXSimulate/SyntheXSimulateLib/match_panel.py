@@ -22,8 +22,16 @@ from SyntheXSimulateLib.real_images import imageCamera, placeOnImage, realImages
 from SyntheXSimulateLib.view_panel import ViewPanel
 
 _POLL_MS = 200
-_LOCKED = ("realSelector", "realPath", "realStartBox", "realMarkupsSelector", "realModelPath", "realAllCheckBox", "realDistanceBox")
-_LOCKED += ("realOrientationBox", "realPolarityBox", "realIntensityBox", "realBonesCheckBox", "realCollimationCheckBox")
+# What a run is made of.
+_LOCKED = tuple(
+    "realSelector realPath realStartBox realMarkupsSelector realModelPath realAllCheckBox realDistanceBox realOrientationBox realPolarityBox "
+    "realIntensityBox realBonesCheckBox realCollimationCheckBox".split()
+)
+# Rows that matter to one start alone.
+_ROWS = {
+    "landmarks": ("realMarkupsSelectorLabel", "realMarkupsSelector", "realPlaceButton"),
+    "network": ("realModelPathLabel", "realModelPath"),
+}
 
 
 class MatchPanel:
@@ -49,12 +57,8 @@ class MatchPanel:
         self._why = ""
         self._lacks: dict[bool, str] = {}  # packages, with a network or without: asked for often
         self._tips = {name: getattr(ui, name).toolTip for name in _LOCKED}
-        for title in (
-            _("The C-arm as it stands"),
-            _("Landmarks on the X-ray"),
-            _("A network's landmarks"),
-            _("Search of the task's poses"),
-        ):
+        titles = (_("The C-arm as it stands"), _("Landmarks on the X-ray"), _("A network's landmarks"), _("Search of the task's poses"))
+        for title in titles:
             ui.realStartBox.addItem(title)  # as `match.STARTS`
         ui.realSection.collapsed = ui.realMoreSection.collapsed = True
         ui.realBar.visible = False
@@ -96,9 +100,7 @@ class MatchPanel:
         self._why, running = why, self._run is not None
         for name in _LOCKED:
             enable(getattr(ui, name), self._tips[name], _("A registration is running.") if running else "")
-        rows = {"landmarks": ("realMarkupsSelectorLabel", "realMarkupsSelector", "realPlaceButton")}
-        rows |= {"network": ("realModelPathLabel", "realModelPath")}
-        for start, names in rows.items():
+        for start, names in _ROWS.items():
             for name in names:
                 getattr(ui, name).visible = p.realStart == start
         enable(ui.realLoadButton, _("Load the file into the scene"), "" if ui.realPath.currentPath else _("Needs a file."))
@@ -150,11 +152,7 @@ class MatchPanel:
         sizes = _("{columns} x {rows} px of {spacing:.3g} mm, {distance:.0f} mm from the source").format(
             columns=camera.shape[1], rows=camera.shape[0], spacing=camera.pixel_spacing_mm[1], distance=camera.source_to_detector_mm
         )
-        known = {
-            "simulated": _("as it was simulated"),
-            "image": _("pixels as the image says"),
-            "device": _("the whole detector of the device"),
-        }
+        known = {"simulated": _("as it was simulated"), "image": _("pixels as the image says"), "device": _("the device's whole detector")}
         return f"{sizes}: {known[source]}."
 
     def _device(self) -> str:
