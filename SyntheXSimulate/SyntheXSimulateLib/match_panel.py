@@ -23,10 +23,20 @@ from SyntheXSimulateLib.view_panel import ViewPanel
 
 _POLL_MS = 200
 # What a run is made of.
-_LOCKED = tuple(
-    "realSelector realPath realStartBox realMarkupsSelector realModelPath realAllCheckBox realDistanceBox realOrientationBox realPolarityBox "
-    "realIntensityBox realBonesCheckBox realCollimationCheckBox".split()
-)
+_LOCKED = [
+    "realSelector",
+    "realPath",
+    "realStartBox",
+    "realMarkupsSelector",
+    "realModelPath",
+    "realAllCheckBox",
+    "realDistanceBox",
+    "realOrientationBox",
+    "realPolarityBox",
+    "realIntensityBox",
+    "realBonesCheckBox",
+    "realCollimationCheckBox",
+]
 # Rows that matter to one start alone.
 _ROWS = {
     "landmarks": ("realMarkupsSelectorLabel", "realMarkupsSelector", "realPlaceButton"),
@@ -98,6 +108,7 @@ class MatchPanel:
         if p is None:
             return
         self._why, running = why, self._run is not None
+        ui.realBar.visible = running
         for name in _LOCKED:
             enable(getattr(ui, name), self._tips[name], _("A registration is running.") if running else "")
         for start, names in _ROWS.items():
@@ -209,7 +220,7 @@ class MatchPanel:
             self._shown = 0
             self._result.begin(isocenter, self._view.preview().specimen.name)
             self._ui.realLabel.text = _("Starting ...")
-            self._ui.realBar.visible, self._ui.realBar.maximum = True, 0  # busy until there is something to show
+            self._ui.realBar.maximum = 0  # busy until there is something to show
             self._timer.start()
         self.updateState(self._why)
 
