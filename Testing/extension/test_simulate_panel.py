@@ -305,10 +305,10 @@ def test_data_sets_of_the_same_views_are_browsed_by_their_level(panel: SimpleNam
     assert ui.browseLevelBox.currentText == "realistic"
     ui.browseLevelBox.setCurrentIndex(0)
     ui.browseButton.click()
-    assert list(p.browsed)[0].GetName() == "naive browser" and "Browse naive" in ui.generateLabel.text
+    assert next(iter(p.browsed)).GetName() == "naive browser" and "Browse naive" in ui.generateLabel.text
     ui.browseLevelBox.setCurrentIndex(2)
     ui.browseButton.click()
-    assert list(p.browsed)[0].GetName() == "real browser"
+    assert next(iter(p.browsed)).GetName() == "real browser"
     ui.generateFolder.currentPath = str(squares)
     assert not ui.browseLevelBox.visible and ui.browseButton.enabled
 
