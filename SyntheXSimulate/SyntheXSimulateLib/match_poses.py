@@ -25,7 +25,7 @@ _NUMBERS = {
     "LAO/RAO": "lao_rao_deg",
     "CRAN/CAUD": "cran_caud_deg",
     "Roll": "roll_deg",
-    "Left": "translation_lr_mm",
+    "Right": "translation_lr_mm",
     "Up": "translation_is_mm",
     "Source": "source_to_isocenter_mm",
 }

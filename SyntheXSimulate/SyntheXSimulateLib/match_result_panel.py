@@ -23,7 +23,7 @@ from SyntheXSimulateLib.logic import SyntheXSimulateLogic
 from SyntheXSimulateLib.match import Matched
 from SyntheXSimulateLib.match_poses import addPose, imageOf, newPoses, poseCount, poseOf, recordOf
 from SyntheXSimulateLib.match_view import placeOf, setPlace, setPose
-from SyntheXSimulateLib.real_images import chosenFrame
+from SyntheXSimulateLib.real_images import chosenFrame, showsBright
 from SyntheXSimulateLib.view_panel import ViewPanel
 
 
@@ -51,13 +51,15 @@ class MatchResultPanel(VTKObservationMixin):
         self._frame = 0  # that the browser showed last
         self._blend = -1.0
         self._listed = -1  # poses in the table
+        self._why = ""
         table = ui.realTable
         table.setHorizontalHeaderLabels([_("X-ray"), _("Similarity"), _("Trusted")])
         table.horizontalHeader().setStretchLastSection(True)
         table.verticalHeader().setVisible(False)
         table.connect("cellClicked(int,int)", self._onRow)
         ui.realFolder.filters = ctk.ctkPathLineEdit.Dirs
-        ui.realFolder.connect("currentPathChanged(QString)", lambda _path: self.updateState())
+        ui.realFolder.connect("currentPathChanged(QString)", lambda _path: self.updateState(self._why))
+        ui.realOverCheckBox.connect("clicked(bool)", self._onOver)
         ui.realUndoButton.connect("clicked(bool)", self._onUndo)
         ui.realExportButton.connect("clicked(bool)", self._onExport)
         self._timer = qt.QTimer()  # a browser is modified several times for one step
@@ -75,13 +77,14 @@ class MatchResultPanel(VTKObservationMixin):
         self.removeObservers()
         self._parameters = self._browser = self._isocenter = None
 
-    def updateState(self) -> None:
-        """Enable what works now, say of the rest why it does not."""
+    def updateState(self, why: str) -> None:
+        """Enable what works now, say of the rest why it does not; `why` is the reason for which nothing can be rendered."""
         p, ui = self._parameters, self._ui
         if p is None:
             return
+        self._why = why
         self._follow()
-        image = _("Needs a real X-ray.") if p.realImage is None else ""
+        image = _("Needs a real X-ray.") if p.realImage is None else why
         enable(ui.realOverCheckBox, _("Render the X-ray over the real one, with its camera: move the C-arm until both agree"), image)
         lacks = "" if p.realOver else _("Lay the X-ray over the real one first.")
         enable(ui.realBlendSlider, _("From the real X-ray (0) to the simulated one (1)"), image or lacks)
@@ -146,11 +149,11 @@ class MatchResultPanel(VTKObservationMixin):
             if pose is not None:
                 setPose(p, pose, record["bones"])
                 p.realOrientation, p.realOver = record["orientation"], True
-                p.realBright = (record["bone"] == "bright") != (p.realPolarity == "bone-dark")
-        self.updateState()
+                if node is not None:
+                    p.realBright = showsBright(node, record["bone"], p.realPolarity, p.realIntensity)
+        self.updateState(self._why)
         if pose is not None:
-            with slicer.util.tryWithErrorDisplay(_("The X-ray could not be rendered."), waitCursor=True):
-                self._view.render()
+            self._render()
 
     def _center(self) -> np.ndarray:
         """Isocentre of the case, also where the poses were found before the scene was loaded."""
@@ -202,10 +205,17 @@ class MatchResultPanel(VTKObservationMixin):
                 self.show(number)
                 return
         if p.realOver:
-            with slicer.util.tryWithErrorDisplay(_("The X-ray could not be rendered."), waitCursor=True):
-                self._view.render()
+            self._render()
 
     # What the user does
+
+    def _render(self) -> None:
+        with slicer.util.tryWithErrorDisplay(_("The X-ray could not be rendered."), waitCursor=True):
+            self._view.render()
+
+    def _onOver(self) -> None:
+        if not self._why:
+            self._render()
 
     def _onRow(self, row: int, _column: int) -> None:
         if row < poseCount(self._sequence()):
@@ -213,11 +223,10 @@ class MatchResultPanel(VTKObservationMixin):
 
     def _onUndo(self) -> None:
         p = self._parameters
-        with slicer.util.tryWithErrorDisplay(_("The X-ray could not be rendered."), waitCursor=True):
-            setPlace(p, p.placeBefore)
-            p.placeBefore = ""
-            say(self._ui.realLabel, _("The C-arm stands where it stood before."))
-            self._view.render()
+        setPlace(p, p.placeBefore)
+        p.placeBefore = ""
+        say(self._ui.realLabel, _("The C-arm stands where it stood before."))
+        self._render()
 
     def _onExport(self) -> None:
         with slicer.util.tryWithErrorDisplay(_("The poses could not be written."), waitCursor=True):

@@ -16,13 +16,13 @@ from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.tasks.task import Task
 
 # Parameters that say where the C-arm stands and how the bones lie.
-_PLACE = ("laoRao", "cranCaud", "roll", "shiftLeft", "shiftUp", "distance", "movedBones")
+_PLACE = ("laoRao", "cranCaud", "roll", "shiftRight", "shiftUp", "distance", "movedBones")
 
 
 def poseOfPanel(parameters: Any) -> CArmPose:
     """Where the C-arm of the panel stands."""
     p = parameters
-    return CArmPose(p.laoRao, p.cranCaud, p.roll, p.shiftLeft, p.shiftUp, 0.0, p.distance)
+    return CArmPose(p.laoRao, p.cranCaud, p.roll, p.shiftRight, p.shiftUp, 0.0, p.distance)
 
 
 def placeOf(parameters: Any) -> str:
@@ -41,7 +41,7 @@ def setPose(parameters: Any, pose: CArmPose, bones: Mapping[str, Any]) -> None:
     """Bring the C-arm to a pose, and each bone to its (4, 4) motion in the CT's world (RAS, mm)."""
     with slicer.util.NodeModify(parameters.parameterNode):
         parameters.laoRao, parameters.cranCaud, parameters.roll = pose.lao_rao_deg, pose.cran_caud_deg, pose.roll_deg
-        parameters.shiftLeft, parameters.shiftUp = pose.translation_lr_mm, pose.translation_is_mm
+        parameters.shiftRight, parameters.shiftUp = pose.translation_lr_mm, pose.translation_is_mm
         parameters.distance = pose.source_to_isocenter_mm
         parameters.movedBones = json.dumps(dict(bones)) if bones else ""
 

@@ -29,7 +29,7 @@ class SimulateParameters:
     cranCaud: _Angle = 0.0
     roll: _Angle = 0.0
     distance: Annotated[float, WithinRange(300, 1500)] = 700.0
-    shiftLeft: _Shift = 0.0
+    shiftRight: _Shift = 0.0
     shiftUp: _Shift = 0.0
     movedBones: str = ""  # JSON, see `match_view`
     live: bool = False

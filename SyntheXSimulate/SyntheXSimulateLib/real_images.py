@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 
-from SyntheXHomeLib.image_nodes import browserOf, factsOf, frameCount, framesOf, isSequence, knownIntensity
+from SyntheXHomeLib.image_nodes import browserOf, factsOf, frameCount, framesOf, isSequence, knownIntensity, shownImage
 from SyntheXHomeLib.nodes import ijkToWorld, pointsInWorld
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.registration.orientation import ORIENTATIONS
@@ -139,6 +139,24 @@ def meaningOf(node: Any, intensity: str) -> str:
     """``log`` or ``linear``: what is asked for, else what is known, else ``log``."""
     known = knownIntensity(node)
     return known or (intensity if intensity != "auto" else factsOf(node).intensity or "log")
+
+
+def showsBright(node: Any, bone: str, polarity: str, intensity: str) -> bool:
+    """Whether a slice view shows bone bright.
+
+    Parameters
+    ----------
+    node
+        Volume or sequence; its colours may be inverted.
+    bone
+        ``bright`` or ``dark``, as a registration found it in the image as it was told to read it.
+    polarity, intensity
+        What it was told: a linear signal is read as bone dark unless something else is said.
+    """
+    turned = polarity == "bone-dark" or (polarity == "auto" and meaningOf(node, intensity) == "linear")
+    display = shownImage(node).GetDisplayNode()
+    inverted = display is not None and "Inverted" in (display.GetColorNodeID() or "")
+    return ((bone == "bright") != turned) != inverted
 
 
 def imageCamera(node: Any, device: str, distance: float = 0.0) -> tuple[Camera, str]:

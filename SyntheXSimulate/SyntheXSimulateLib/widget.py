@@ -111,7 +111,7 @@ class SyntheXSimulateWidget(ParameterWidget):
         self._results.updateState(self._generate.running)
         self._case.updateState()
         self._segment.updateState()
-        self._matched.updateState()
+        self._matched.updateState(why)
         self._match.updateState(why)
         self.ui.rangesLabel.text = "\n".join(self._range(*row) for row in self.logic.poseRanges(self.parameters.task))
 

@@ -32,7 +32,7 @@ from SyntheXSimulateLib.match import Matched, MatchRun, MatchSettings, check
 from SyntheXSimulateLib.match_poses import addPose, imageOf, newPoses, poseCount, poseOf, recordOf
 from SyntheXSimulateLib.match_view import withMovedBones
 from SyntheXSimulateLib.preview import Beam
-from SyntheXSimulateLib.real_images import imageCamera, placeOnImage, realFrame, realImages, xraysOfScene
+from SyntheXSimulateLib.real_images import imageCamera, meaningOf, placeOnImage, realFrame, realImages, showsBright, xraysOfScene
 
 HIP = load_task("hip")
 OFF = CArmPose(14.0, -10.0, 1.0, 2.0, 2.0, 0.0, 700.0)  # a rough pose
@@ -91,6 +91,23 @@ def test_the_camera_follows_from_what_the_image_says(scene: Any, slicer_core: Mo
     image.SetSpacing(2.0, 3.0, 1.0)
     with pytest.raises(SyntheXError, match="square pixels"):
         imageCamera(image, "cios-fusion")
+
+
+def test_an_exported_dicom_comes_back_with_its_camera(phantom: Phantom, slicer_core: ModuleType, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    logic = SyntheXSimulateLogic()
+    preview = logic.preview(phantom.specimen, "hip", Beam("naive"))
+    node = preview.render(TRUE, "preview")
+    assert preview.last is not None
+    back = logic.loadImage(logic.export(node, tmp_path / "xray.dcm"))
+    for image, source in ((node, "simulated"), (back, "image")):
+        camera, known = imageCamera(image, "800x800,0.37,1300")
+        assert (known, camera.source_to_detector_mm) == (source, pytest.approx(1020))
+        np.testing.assert_allclose(camera.intrinsics, preview.last.camera.intrinsics, rtol=1e-5)
+    assert meaningOf(back, "auto") == meaningOf(node, "auto") == "linear"
+    # Bone is dark in the numbers of both, and read as that; the panel's own X-ray is shown inverted.
+    assert not showsBright(back, "bright", "auto", "auto") and showsBright(node, "bright", "auto", "auto")
+    assert showsBright(back, "dark", "auto", "auto") and showsBright(back, "bright", "bone-bright", "auto")
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)

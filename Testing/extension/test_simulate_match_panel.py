@@ -70,7 +70,7 @@ def give(panel: SimpleNamespace, nodes: list[Any], records: list[dict[str, Any]]
 def rough(panel: SimpleNamespace) -> None:
     """Where the user brings the C-arm by hand."""
     p = panel.p
-    p.laoRao, p.cranCaud, p.roll, p.shiftLeft, p.shiftUp, p.distance = 14.0, -10.0, 1.0, 2.0, 2.0, 700.0
+    p.laoRao, p.cranCaud, p.roll, p.shiftRight, p.shiftUp, p.distance = 14.0, -10.0, 1.0, 2.0, 2.0, 700.0
 
 
 def test_the_c_arm_jumps_to_the_real_xray_and_back(panel: SimpleNamespace, scene: Any, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_c_arm_jumps_to_the_real_xray_and_back(panel: SimpleNamespace, scene
     ui.realExportButton.click()
     assert read_pose(tmp_path / "real.json")["trusted"] and (tmp_path / "views.json").is_file()
     ui.realUndoButton.click()
-    assert (p.laoRao, p.cranCaud, p.roll, p.shiftLeft, p.shiftUp, p.distance) == (14.0, -10.0, 1.0, 2.0, 2.0, 700.0)
+    assert (p.laoRao, p.cranCaud, p.roll, p.shiftRight, p.shiftUp, p.distance) == (14.0, -10.0, 1.0, 2.0, 2.0, 700.0)
     assert (ui.realUndoButton.enabled, ui.realUndoButton.toolTip) == (False, "Nothing to undo.")
     # The X-ray lies where it lay, with the task's detector.
     ui.realOverCheckBox.checked = False
@@ -114,6 +114,27 @@ def test_the_c_arm_jumps_to_the_real_xray_and_back(panel: SimpleNamespace, scene
     assert "poses of real X-rays" in ui.deleteButton.toolTip
     ui.deleteButton.click()
     assert list(p.matched) == [] and scene.GetNumberOfNodesByClass("vtkMRMLTextNode") == 0 and not ui.realExportButton.enabled
+
+
+def test_the_c_arm_is_moved_over_the_real_xray_by_hand(panel: SimpleNamespace) -> None:
+    import slicer
+
+    ui, p = panel.ui, panel.p
+    assert ui.realOverCheckBox.toolTip == "Needs a real X-ray."
+    ui.realSelector.setCurrentNode(panel.image)
+    ui.realOverCheckBox.click()
+    first = np.array(slicer.util.arrayFromVolume(p.xray))
+    assert first.shape == (1, 128, 144) and panel.view.GetForegroundVolumeID() == p.xray.GetID()
+    ui.liveCheckBox.checked = True
+    ui.shiftRightSlider.value = 40.0
+    work(1500)
+    moved = np.array(slicer.util.arrayFromVolume(p.xray))
+    pixels = round(40 / 700 * 1020 / 2)  # to the left in the image, which is his right
+    centre = slice(30, 100), slice(60, 110)
+    rolled = np.roll(first[0], -pixels, 1)
+    assert np.corrcoef(np.log(moved[0][centre]).ravel(), np.log(rolled[centre]).ravel())[0, 1] > 0.9
+    assert np.corrcoef(np.log(moved[0][centre]).ravel(), np.log(first[0][centre]).ravel())[0, 1] < 0.8
+    assert p.realOver and panel.view.GetBackgroundVolumeID() == panel.image.GetID()
 
 
 def test_a_run_is_cancelled(panel: SimpleNamespace) -> None:
