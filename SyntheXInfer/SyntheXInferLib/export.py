@@ -9,9 +9,9 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 
+from SyntheXHomeLib.image_nodes import frameCount, knownIntensity
 from SyntheXHomeLib.nodes import ijkToWorld, pointsInWorld
 from SyntheXInferLib.evaluation import COLUMNS, Comparison
-from SyntheXInferLib.image_nodes import frameCount, knownIntensity
 from SyntheXInferLib.result_nodes import FoundNodes, eachFrame, predictionsOf
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write

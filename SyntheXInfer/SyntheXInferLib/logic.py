@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 
-from SyntheXHomeLib import parameter_node
+from SyntheXHomeLib import image_nodes, parameter_node
+from SyntheXHomeLib.image_nodes import factsOf, framesOf, isSequence, knownIntensity
 from SyntheXHomeLib.subject_hierarchy import put_in_folder, remove_nodes
-from SyntheXInferLib import image_nodes
 from SyntheXInferLib.evaluation import Comparison, addCurve, compare, evaluationTable, removeCurve
 from SyntheXInferLib.export import exportResult
-from SyntheXInferLib.image_nodes import factsOf, framesOf, isSequence, knownIntensity
 from SyntheXInferLib.result_nodes import FoundNodes, addLandmarks, addSegmentation, markThreshold, note
 from SyntheXInferLib.series import SeriesResult, SeriesRun, addSeries, browse, markSeries, removeSeries
 from SyntheXLib.errors import SyntheXError

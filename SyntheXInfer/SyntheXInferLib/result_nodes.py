@@ -11,8 +11,8 @@ import numpy as np
 import slicer
 from vtk.util.numpy_support import numpy_to_vtk
 
+from SyntheXHomeLib.image_nodes import isSequence
 from SyntheXHomeLib.nodes import ijkToWorld, pointsInWorld
-from SyntheXInferLib.image_nodes import isSequence
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.predictions import Prediction
 from SyntheXLib.scene.case_files import plain_name

@@ -10,9 +10,9 @@ from typing import Any
 import SimpleITK as sitk
 import slicer
 
+from SyntheXHomeLib.image_nodes import browserOf, factsOf, framesOf, isSequence, knownIntensity
 from SyntheXHomeLib.library_command import LibraryCommand
 from SyntheXHomeLib.subject_hierarchy import remove_nodes
-from SyntheXInferLib.image_nodes import browserOf, factsOf, framesOf, isSequence, knownIntensity
 from SyntheXInferLib.result_nodes import FoundNodes, addLandmarks, addSegmentation, dressPoints, markThreshold
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.images import AUTO

@@ -10,11 +10,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SyntheXHomeLib.image_nodes import frameCount, isSequence, knownIntensity, shownImage
 from SyntheXHomeLib.panels import enable, needs
 from SyntheXHomeLib.parameter_widget import ParameterWidget
 from SyntheXHomeLib.settings import LAST_MODEL, recall
 from SyntheXInferLib.evaluation_panel import EvaluationPanel
-from SyntheXInferLib.image_nodes import frameCount, isSequence, knownIntensity, shownImage
 from SyntheXInferLib.logic import ModelFacts, SyntheXInferLogic
 from SyntheXInferLib.more_panel import MorePanel
 from SyntheXInferLib.parameters import InferParameters

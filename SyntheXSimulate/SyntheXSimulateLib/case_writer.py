@@ -29,7 +29,9 @@ class CaseNodes:
 
 
 def writeCase(nodes: CaseNodes, folder: Path, task: Task) -> CaseFiles:
-    """Write CT, labels and landmarks of a case, in world coordinates: parent transforms are applied.
+    """Write CT, labels, lesions and landmarks of a case, in world coordinates: parent transforms are applied.
+
+    Segments that are lesions may lie within others and overlap: they become a mask of their own.
 
     Parameters
     ----------
@@ -43,18 +45,21 @@ def writeCase(nodes: CaseNodes, folder: Path, task: Task) -> CaseFiles:
     Raises
     ------
     SyntheXError
-        When segments overlap, which a label map cannot hold, a transform is not linear, or a file cannot be written.
+        When segments that are no lesions overlap, which a label map cannot hold, a transform is not linear, or a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # The command calls a case by the name of its file.
     name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in nodes.volume.GetName()) or "case"
     ct_file = folder / f"{name}.nrrd"
-    landmarks = label_names = label_file = None
+    landmarks = label_names = label_file = lesion_file = None
     _write(itk_image(slicer.util.arrayFromVolume(nodes.volume), ijkToWorld(nodes.volume)), ct_file, nodes.volume)
     if nodes.labels is not None and needsLabels(task):
-        labels, names = _labels(nodes, task)
+        labels, names, lesions = _labels(nodes, task)
         label_file = folder / "labels.nrrd"
         _write(labels, label_file, nodes.labels)
+        if lesions is not None:
+            lesion_file = folder / "lesions.nrrd"
+            _write(lesions, lesion_file, nodes.labels)
         if names:
             label_names = folder / "label_names.csv"
             with label_names.open("w", encoding="utf-8", newline="") as file:
@@ -63,7 +68,7 @@ def writeCase(nodes: CaseNodes, folder: Path, task: Task) -> CaseFiles:
         landmarks = folder / "landmarks.mrk.json"
         points = pointsInWorld(nodes.markups)
         write_markups(landmarks, {key: point for key, point in points.items() if key in task.patient_landmarks})
-    return CaseFiles(ct_file, label_file, landmarks, label_names)
+    return CaseFiles(ct_file, label_file, landmarks, label_names, lesions=lesion_file)
 
 
 def _write(image: sitk.Image, path: Path, node: Any) -> None:
@@ -73,19 +78,26 @@ def _write(image: sitk.Image, path: Path, node: Any) -> None:
         raise SyntheXError(f"Volume '{node.GetName()}' cannot be written to {path}: {str(error).strip().splitlines()[-1]}.") from error
 
 
-def _labels(nodes: CaseNodes, task: Task) -> tuple[sitk.Image, dict[int, str] | None]:
-    """Label map of a case, and what its numbers mean; None for TotalSegmentator's."""
+def _labels(nodes: CaseNodes, task: Task) -> tuple[sitk.Image, dict[int, str] | None, sitk.Image | None]:
+    """Label map of a case, what its numbers mean, None for TotalSegmentator's, and the mask of its lesions, None without."""
     if isSegmentation(nodes.labels):
-        labels, names = _labelsOfSegments(nodes.labels, nodes.volume, task)
-        return itk_image(labels, ijkToWorld(nodes.volume)), names
-    return itk_image(slicer.util.arrayFromVolume(nodes.labels), ijkToWorld(nodes.labels)), labelNames(nodes.labels)
+        labels, names, lesions = _labelsOfSegments(nodes.labels, nodes.volume, task)
+        matrix = ijkToWorld(nodes.volume)
+        return itk_image(labels, matrix), names, None if lesions is None else itk_image(lesions, matrix)
+    return itk_image(slicer.util.arrayFromVolume(nodes.labels), ijkToWorld(nodes.labels)), labelNames(nodes.labels), None
 
 
-def _labelsOfSegments(segmentationNode: Any, volumeNode: Any, task: Task) -> tuple[np.ndarray, dict[int, str]]:
-    """(K, J, I) uint16 with a number of its own for each segment, and the structure of each."""
-    parts = [(key, match.name) for match in matchStructures(segmentationNode, task) for key in match.keys]
+def _labelsOfSegments(segmentationNode: Any, volumeNode: Any, task: Task) -> tuple[np.ndarray, dict[int, str], np.ndarray | None]:
+    """(K, J, I) uint16 with a number of its own for each segment, the structure of each, and (K, J, I) uint8 of all lesions."""
+    lesion = {structure.name for structure in task.structures if structure.source == "lesion"}
+    matches = [(key, match.name) for match in matchStructures(segmentationNode, task) for key in match.keys]
+    parts = [(key, name) for key, name in matches if name not in lesion]
     labels = np.zeros(slicer.util.arrayFromVolume(volumeNode).shape, np.uint16)
-    with rasterized(segmentationNode, [key for key, _ in parts], volumeNode) as exported:
+    lesions = np.zeros(labels.shape, np.uint8) if len(parts) < len(matches) else None
+    with rasterized(segmentationNode, [key for key, _ in matches], volumeNode) as exported:
+        for key, name in matches:
+            if name in lesion and lesions is not None:
+                lesions[exported(key)] = 1
         for number, (key, _name) in enumerate(parts, 1):
             mask = exported(key)
             if (labels[mask] > 0).any():
@@ -94,4 +106,4 @@ def _labelsOfSegments(segmentationNode: Any, volumeNode: Any, task: Task) -> tup
                     "another: a data set is made from a label map, which needs segments that do not overlap."
                 )
             labels[mask] = number
-    return labels, {number: name for number, (_, name) in enumerate(parts, 1)}
+    return labels, {number: name for number, (_, name) in enumerate(parts, 1)}, lesions

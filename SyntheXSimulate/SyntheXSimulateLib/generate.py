@@ -94,7 +94,7 @@ def commandOptions(case: CaseFiles, taskName: str, settings: GenerateSettings) -
     """What stands behind ``synthex simulate`` for a data set of a case."""
     beam = settings.beam
     options: list[tuple[str, object]] = [("task", taskName), ("ct", case.ct), ("labels", case.labels)]
-    options += [("landmarks", case.landmarks), ("label-names", case.label_names)]
+    options += [("landmarks", case.landmarks), ("label-names", case.label_names), ("lesions", case.lesions)]
     options += [("out", settings.folder), ("seed", settings.seed), ("vary", settings.vary), ("oversample", settings.oversample or None)]
     options += [("matched", settings.views)] if settings.views else [("count", settings.count), ("level", beam.level)]
     options += [

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import slicer
 
+from SyntheXHomeLib.image_nodes import loadImage
 from SyntheXHomeLib.nodes import ijkToWorld, labelNames, pointsInWorld
 from SyntheXHomeLib.parameter_node import parameterNode
 from SyntheXLib.scene.case_files import coarseness, itk_image, specimen_from_images
@@ -22,11 +23,15 @@ from SyntheXSimulateLib.case_writer import CaseNodes
 from SyntheXSimulateLib.export import exportXray
 from SyntheXSimulateLib.generate import GenerateSettings, Generation
 from SyntheXSimulateLib.landmarks import estimateLandmarks, matchLandmarks
+from SyntheXSimulateLib.match import MatchRun, MatchSettings
+from SyntheXSimulateLib.match_poses import exportPoses
+from SyntheXSimulateLib.match_view import withMovedBones
 from SyntheXSimulateLib.overlays import showLandmarks, showMasks
 from SyntheXSimulateLib.pose_histogram import PoseHistogram, makeHistogram
 from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE, Beam, XrayPreview, defaultBeam
+from SyntheXSimulateLib.real_images import RealFrame, RealImage, realFrame
 from SyntheXSimulateLib.renderers import whyNot
-from SyntheXSimulateLib.segment import SegmentRun, startSegmentation, whyNoSegmentation
+from SyntheXSimulateLib.segment import SegmentRun, packagesLack, startSegmentation, whyNoSegmentation
 from SyntheXSimulateLib.structures import Match, isSegmentation, matchStructures, needsLabels, structureMasks
 from SyntheXSimulateLib.versions import nodeVersion
 
@@ -207,6 +212,32 @@ class SyntheXSimulateLogic:
     def browseSize(self, folder: Path | str, limit: int) -> tuple[int, int, int]:
         """See `browse.browseSize`."""
         return browseSize(folder, limit)
+
+    # Real X-rays
+
+    def loadImage(self, path: Path | str) -> Any:
+        """Load an X-ray file; see `SyntheXHomeLib.image_nodes.loadImage`."""
+        return loadImage(path)
+
+    def whyNoMatch(self, network: bool = False) -> str:
+        """Which packages lack for a registration, and for a network's landmarks too, as a sentence; empty when none does."""
+        return packagesLack("scipy", "skimage", "cmaes", "tqdm", *(("torch", "monai") if network else ()))
+
+    def match(self, nodes: CaseNodes, taskName: str, images: Sequence[RealImage], settings: MatchSettings) -> MatchRun:
+        """Start to register real X-rays; see `match.MatchRun`."""
+        return MatchRun(nodes, load_task(taskName), images, settings, taskName)
+
+    def realFrame(self, node: Any, device: str, distance: float, orientation: str, bright: bool) -> RealFrame:
+        """See `real_images.realFrame`."""
+        return realFrame(node, device, distance, orientation, bright)
+
+    def withMovedBones(self, specimen: Specimen, bones: str, taskName: str) -> Specimen:
+        """See `match_view.withMovedBones`."""
+        return withMovedBones(specimen, bones, load_task(taskName))
+
+    def exportPoses(self, sequence: Any, folder: Path | str) -> list[Path]:
+        """See `match_poses.exportPoses`."""
+        return exportPoses(sequence, Path(folder))
 
     def parameterNode(self) -> Any:
         """The scene's node for the panel's settings, made when there is none."""

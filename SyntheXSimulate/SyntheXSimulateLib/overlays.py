@@ -11,7 +11,7 @@ from SyntheXHomeLib.nodes import nameLabels
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.tasks.labels import exclusive_labels
 from SyntheXLib.tasks.task import Task
-from SyntheXSimulateLib.preview import Xray, pictureMatrix
+from SyntheXSimulateLib.preview import Xray
 from SyntheXSimulateLib.result_nodes import addResult
 
 
@@ -40,7 +40,7 @@ def showMasks(xray: Xray, task: Task, node: Any | None = None, study: str = "") 
         node = addResult("vtkMRMLLabelMapVolumeNode", "Projected structures", study)
     assert node is not None
     with slicer.util.NodeModify(node):
-        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(pictureMatrix(xray.camera)))
+        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(xray.matrix))
         slicer.util.updateVolumeFromArray(node, labels[None])
     if new:
         nameLabels(node, task)
@@ -69,7 +69,7 @@ def showLandmarks(xray: Xray, scene: Scene, task: Task, node: Any | None = None)
         node.CreateDefaultDisplayNodes()
         node.SetLocked(True)
     pixels, inside = xray.camera.project(scene.landmark_array(task.landmark_names))
-    points = np.c_[pixels, np.zeros(len(pixels)), np.ones(len(pixels))] @ pictureMatrix(xray.camera).T
+    points = np.c_[pixels, np.zeros(len(pixels)), np.ones(len(pixels))] @ xray.matrix.T
     with slicer.util.NodeModify(node):
         if [node.GetNthControlPointLabel(index) for index in range(node.GetNumberOfControlPoints())] != list(task.landmark_names):
             node.RemoveAllControlPoints()

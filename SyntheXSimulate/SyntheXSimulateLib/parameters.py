@@ -5,6 +5,7 @@ from typing import Annotated, Union
 import slicer
 from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
 
+from SyntheXLib.registration.orientation import ORIENTATIONS
 from SyntheXLib.rendering.levels import LEVELS
 from SyntheXLib.scene.device_file import device_files
 from SyntheXLib.tasks.task import task_files
@@ -12,6 +13,7 @@ from SyntheXSimulateLib.renderers import CHOICES
 
 _TASKS = list(task_files())
 _Angle = Annotated[float, WithinRange(-180, 180)]
+_Shift = Annotated[float, WithinRange(-500, 500)]
 
 
 @parameterNodeWrapper
@@ -26,7 +28,10 @@ class SimulateParameters:
     laoRao: _Angle = 0.0
     cranCaud: _Angle = 0.0
     roll: _Angle = 0.0
-    distance: Annotated[float, WithinRange(300, 1000)] = 700.0
+    distance: Annotated[float, WithinRange(300, 1500)] = 700.0
+    shiftRight: _Shift = 0.0
+    shiftUp: _Shift = 0.0
+    movedBones: str = ""  # JSON, see `match_view`
     live: bool = False
     device: Annotated[str, Choice(list(device_files())), Default("cios-fusion")]
     deviceFile: str = ""  # a device of the user's own, in place of a preset
@@ -52,6 +57,22 @@ class SimulateParameters:
     randomizeExposure: bool = False
     browseLimit: Annotated[int, WithinRange(1, 5000)] = 200
     seed: Annotated[int, WithinRange(0, 1_000_000_000)] = 0
+    # The real X-ray that is matched, see `match.MatchSettings`.
+    realImage: Union[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSequenceNode, None]  # noqa: UP007
+    realMarkups: slicer.vtkMRMLMarkupsFiducialNode
+    realStart: str = "arm"
+    realModel: str = ""
+    realAll: bool = False
+    realDistance: Annotated[float, WithinRange(0, 3000)] = 0.0  # 0: as known
+    realOrientation: Annotated[str, Choice([*ORIENTATIONS, "detect"]), Default("as-stored")]
+    realPolarity: Annotated[str, Choice(["auto", "bone-bright", "bone-dark"]), Default("auto")]
+    realIntensity: Annotated[str, Choice(["auto", "log", "linear"]), Default("auto")]
+    realBones: bool = True
+    realCollimation: bool = True
+    realOver: bool = False
+    realBlend: Annotated[float, WithinRange(0, 1)] = 0.5
+    realBright: bool = True  # whether it shows bone bright
+    placeBefore: str = ""  # see `match_view.placeOf`
     # What was made, so that it is found again after the scene was loaded.
     segmentation: slicer.vtkMRMLSegmentationNode
     xray: slicer.vtkMRMLScalarVolumeNode
@@ -63,4 +84,5 @@ class SimulateParameters:
     toolModels: list[slicer.vtkMRMLModelNode]
     histogram: list[slicer.vtkMRMLNode]
     browsed: list[slicer.vtkMRMLNode]
+    matched: list[slicer.vtkMRMLNode]
     results: list[str]  # see `results`

@@ -23,6 +23,7 @@ from SyntheXSimulateLib.result_nodes import addResult
 
 if TYPE_CHECKING:
     from SyntheXLib.rendering.exposure import Exposure
+    from SyntheXSimulateLib.real_images import RealFrame
 
 # Attribute of the X-ray's node: its geometry as JSON, see `Xray.geometry`.
 GEOMETRY_ATTRIBUTE = "SyntheX.Geometry"
@@ -42,12 +43,15 @@ class Xray:
         Line integrals and labels.
     image
         (H, W) float32 detector signal relative to the open beam.
+    matrix
+        (4, 4) index (column, row, 0) to world (RAS, mm): where it lies in the scene.
     """
 
     pose: CArmPose
     camera: Camera
     projection: Projection
     image: np.ndarray
+    matrix: np.ndarray
 
 
 @dataclass
@@ -119,6 +123,8 @@ class XrayPreview:
         The last view; None before the first.
     seed
         Of the data set whose first image has the task's drawn tools and synthesised lesions that are shown.
+    frame
+        Of a real X-ray that the simulated one is to lie over; None takes the task's detector. May be changed between views.
 
     Raises
     ------
@@ -134,6 +140,7 @@ class XrayPreview:
     tools: tuple[Tool, ...] = ()
     last: Xray | None = None
     seed: int = 0
+    frame: RealFrame | None = None
 
     def __post_init__(self) -> None:
         from SyntheXLib.rendering.renderer import make_renderer
@@ -143,6 +150,7 @@ class XrayPreview:
         canSkip = "plane_step" in inspect.signature(self._renderer.render).parameters
         self._options: dict[str, dict[str, Any]] = {"preview": {"plane_step": 2} if canSkip else {}, "full": {}}
         self._exposed: tuple[Any, Exposure] | None = None
+        self._bright = True
         self.specimen = self._withLesions()
         self.isocenter = self.specimen.structure_centroid(self.task.poses.isocenter)
         # The random stream of image 0's tools, as in `simulation.view`.
@@ -167,6 +175,9 @@ class XrayPreview:
 
     def camera(self, pose: CArmPose, quality: str = "full") -> Camera:
         """The camera of a pose about the specimen's isocentre."""
+        if self.frame is not None:
+            longest = {"longest": _PREVIEW_SIZE} if quality == "preview" else {}
+            return self.frame.cameraAt(pose.world_to_camera(self.isocenter), **longest)
         size = min(_PREVIEW_SIZE, self.task.c_arm.image_size) if quality == "preview" else None
         return task_camera(self.task.c_arm, pose.world_to_camera(self.isocenter), size)
 
@@ -184,7 +195,8 @@ class XrayPreview:
         -------
         vtkMRMLScalarVolumeNode
             (1, H, W) float32 detector signal relative to the open beam (bone is dark, shown inverted), pixel spacing that of the detector
-            in mm, lying as Slicer lays a picture file: columns to the left, rows to the back, the image's corner in the origin.
+            in mm, lying as Slicer lays a picture file: columns to the left, rows to the back, the image's corner in the origin. With a
+            `frame`: over the real X-ray, and at most 720 pixels along a side.
         """
         from SyntheXLib.rendering.renderer import check_level, expose
 
@@ -193,7 +205,8 @@ class XrayPreview:
         expose(self._renderer, exposure)
         projection = self._renderer.render(self.scene, camera, **self._options[quality])
         assert projection is not None  # only a cancelled one is
-        self.last = Xray(pose, camera, projection, self._image(projection, camera, exposure, quality))
+        matrix = pictureMatrix(camera) if self.frame is None else self.frame.matrixOf(camera)
+        self.last = Xray(pose, camera, projection, self._image(projection, camera, exposure, quality), matrix)
         self._show(self.last)
         return self.node
 
@@ -216,12 +229,16 @@ class XrayPreview:
             self.node = addResult("vtkMRMLScalarVolumeNode", f"{self.specimen.name} X-ray", self.specimen.name)
             self.node.SetAttribute(INTENSITY_ATTRIBUTE, "linear")
         with slicer.util.NodeModify(self.node):
-            self.node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(pictureMatrix(xray.camera)))
+            self.node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(xray.matrix))
             self.node.SetAttribute(GEOMETRY_ATTRIBUTE, json.dumps(self.geometry(xray)))
             slicer.util.updateVolumeFromArray(self.node, xray.image[None])
-        if self.node.GetDisplayNode() is None:  # after the image, so that its window fits
+        bright, new = self.frame is None or self.frame.bright, self.node.GetDisplayNode() is None
+        if new:  # after the image, so that its window fits
             self.node.CreateDefaultDisplayNodes()
-            self.node.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeInvertedGrey")
+        if new or bright != self._bright:  # else the user may have chosen other colours
+            self._bright = bright
+            colors = "vtkMRMLColorTableNodeInvertedGrey" if bright else "vtkMRMLColorTableNodeGrey"  # the signal has bone dark
+            self.node.GetDisplayNode().SetAndObserveColorNodeID(colors)
 
     def geometry(self, xray: Xray) -> dict[str, Any]:
         """The view for a JSON file: matrices as in a data set, all positions RAS, mm."""

@@ -86,6 +86,7 @@ def _what(result: Result) -> str:
         "cloud": _("Remove the source positions from the scene"),
         "histogram": _("Remove the histograms from the scene"),
         "browse": _("Remove the browsed images from the scene; the data set stays on the disk"),
+        "match": _("Remove the poses of real X-rays from the scene"),
         "export": _("Delete the file {path}"),
         "dataset": _("Delete the data set in {path} from the disk"),
     }

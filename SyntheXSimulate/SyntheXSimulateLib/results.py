@@ -22,6 +22,7 @@ NODES: dict[str, tuple[str, ...]] = {
     "cloud": ("cloud",),
     "histogram": ("histogram",),
     "browse": ("browsed",),
+    "match": ("matched",),
 }
 # Kinds of results that are files; the path stands behind the kind.
 FILES = ("export", "dataset")
@@ -74,7 +75,7 @@ class Results:
         if result.kind in NODES:
             remove_nodes(self._nodes(result.kind))
             for name in NODES[result.kind]:
-                empty: Any = [] if name in ("toolModels", "histogram", "browsed") else None
+                empty: Any = [] if name in ("toolModels", "histogram", "browsed", "matched") else None
                 setattr(self._parameters, name, empty)
             return
         try:

@@ -107,12 +107,12 @@ def whyNoSegmentation(model: str | None) -> str:
         As for `startSegmentation`: empty asks for TotalSegmentator, None for any model.
     """
     if model == "":
-        return "" if _extension() is not None else _packagesLack("tqdm") or _programLacks()
-    return _packagesLack("torch", "monai", "tqdm") or (f"There is no {model}." if model and not Path(model).exists() else "")
+        return "" if _extension() is not None else packagesLack("tqdm") or _programLacks()
+    return packagesLack("torch", "monai", "tqdm") or (f"There is no {model}." if model and not Path(model).exists() else "")
 
 
-def _packagesLack(*names: str) -> str:
-    """Which packages lack, as a sentence; empty when none does."""
+def packagesLack(*names: str) -> str:
+    """Which of these modules lack, as a sentence; empty when none does."""
     missing = [name for name in names if find_spec(name) is None]
     return f"Needs the packages {', '.join(missing)}: install them in the SyntheX module." if missing else ""
 

@@ -9,12 +9,14 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SyntheXHomeLib.image_nodes import shownImage
 from SyntheXHomeLib.panels import enable
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.scene.poses import CArmPose
 from SyntheXSimulateLib.image_panel import ImagePanel
 from SyntheXSimulateLib.logic import SyntheXSimulateLogic
+from SyntheXSimulateLib.match_view import poseOfPanel
 from SyntheXSimulateLib.preview import XrayPreview
+from SyntheXSimulateLib.real_images import chosenFrame
 from SyntheXSimulateLib.tool_models import ToolFiles
 
 # How long the mouse must rest until the view is rendered in full quality.
@@ -42,7 +44,9 @@ class ViewPanel:
         self._preview: XrayPreview | None = None
         self._case: Any = None  # nodes and their versions of which the preview was made
         self._view: Any = None  # what was last asked for
+        self._specimen: Any = None  # of the case, its bones where the CT has them
         self._device = ""  # that the preview's task has
+        self._over: Any = None  # the real X-ray that the last view lies over
         self._tools: tuple[str, ...] = ()  # files of the preview's tools
         self._files = ToolFiles()
         self.cArm = logic.cArmDisplay()
@@ -62,7 +66,7 @@ class ViewPanel:
         """Stop, and forget the scene."""
         for timer in (self._frameTimer, self._restTimer):
             timer.stop()
-        self._parameters = self._preview = self._case = None
+        self._parameters = self._preview = self._case = self._specimen = self._over = None
         self.cArm = self._logic.cArmDisplay()
 
     def modified(self, why: str) -> None:
@@ -104,10 +108,27 @@ class ViewPanel:
         assert self._preview is not None
         return self._preview
 
+    def render(self) -> None:
+        """Render the view that the parameters say, in full quality.
+
+        Raises
+        ------
+        SyntheXError
+            When the case or the settings are not right.
+        """
+        self._view = self._currentView()
+        self._render("full")
+
     def _currentView(self) -> tuple[Any, ...]:
         p = self._parameters
-        pose = CArmPose(lao_rao_deg=p.laoRao, cran_caud_deg=p.cranCaud, roll_deg=p.roll, source_to_isocenter_mm=p.distance)
-        return pose, self._image.beam(), self._image.device, p.renderer, self._image.tools, p.live
+        return poseOfPanel(p), self._image.beam(), self._image.device, p.renderer, self._image.tools, p.live, self._real()
+
+    def _real(self) -> tuple[Any, ...] | None:
+        """The real X-ray that the simulated one is to lie over, and what is said of it; None without."""
+        p = self._parameters
+        if not p.realOver or p.realImage is None:
+            return None
+        return p.realImage, chosenFrame(p.realImage), p.realDistance, p.realOrientation, p.realBright, p.movedBones
 
     def _frame(self) -> None:
         self._renderLive("preview")
@@ -129,23 +150,39 @@ class ViewPanel:
 
     def _render(self, quality: str, anew: bool = False) -> None:
         p = self._parameters
-        pose, beam, device, renderer, tools, _live = self._currentView()
-        case = (p.task, p.seed, renderer, *(self._logic.version(node) for node in (p.volume, p.labels, p.markups)))
+        pose, beam, device, renderer, tools, _live, real = self._currentView()
+        patient = (p.task, *(self._logic.version(node) for node in (p.volume, p.labels, p.markups)))
+        case = (patient, p.seed, renderer, p.movedBones)
         if self._preview is None or anew or case != self._case:
-            specimen = self._logic.specimen(p.volume, p.labels, p.markups, p.task)
+            if self._specimen is None or anew or self._case is None or patient != self._case[0]:
+                self._specimen = self._logic.specimen(p.volume, p.labels, p.markups, p.task)
+            specimen = self._logic.withMovedBones(self._specimen, p.movedBones, p.task)
             self._preview = self._logic.preview(specimen, p.task, node=p.xray, renderer=renderer, seed=p.seed)
             self._case, self._device = case, ""
         self._preview.beam, self._preview.tools, self._tools = beam, self._files.read(tools), tools
         if device != self._device:  # not every frame: a task takes ten milliseconds to read
             self._preview.task, self._device = self._logic.task(p.task, device), device
+        if real is None:
+            self._preview.frame = None
+        else:
+            self._preview.frame = self._logic.realFrame(real[0], device, p.realDistance, p.realOrientation, p.realBright)
         before = p.xray
         p.xray = self._preview.render(pose, quality)
         self._showAround()
-        if p.xray is not before:
-            slicer.util.setSliceViewerLayers(background=p.xray, fit=True)
+        self._showLayers(real, p.xray is not before)
         if quality == "full":
             self._made("xray")
             self._ui.statusLabel.text = "\n".join([_("Rendered {name}.").format(name=p.xray.GetName()), *self._preview.specimen.warnings])
+
+    def _showLayers(self, real: tuple[Any, ...] | None, new: bool) -> None:
+        """Bring the X-ray into the slice views, over the real one where it lies there."""
+        p, shown = self._parameters, None if real is None else shownImage(real[0])
+        if real is not None:
+            fit = shown is not self._over
+            slicer.util.setSliceViewerLayers(background=shown, foreground=p.xray, foregroundOpacity=p.realBlend, fit=fit)
+        elif new or self._over is not None:
+            slicer.util.setSliceViewerLayers(background=p.xray, foreground=None, fit=True)
+        self._over = shown
 
     def _showAround(self) -> None:
         """C-arm, masks, landmarks and tools of the last view, as far as they are asked for."""

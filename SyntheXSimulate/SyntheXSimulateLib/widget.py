@@ -15,6 +15,8 @@ from SyntheXSimulateLib.generate import GenerateSettings, Generation
 from SyntheXSimulateLib.generate_panel import GeneratePanel
 from SyntheXSimulateLib.image_panel import ImagePanel
 from SyntheXSimulateLib.logic import SyntheXSimulateLogic
+from SyntheXSimulateLib.match_panel import MatchPanel
+from SyntheXSimulateLib.match_result_panel import MatchResultPanel
 from SyntheXSimulateLib.parameters import SimulateParameters
 from SyntheXSimulateLib.poses_panel import PosesPanel
 from SyntheXSimulateLib.preview import GEOMETRY_ATTRIBUTE
@@ -42,7 +44,10 @@ class SyntheXSimulateWidget(ParameterWidget):
         self._generate = GeneratePanel(self.ui, self._startGeneration, self._onGeneration)
         self._browse = BrowsePanel(self.ui, self.logic, self._results.made)
         self._case, self._segment = CasePanel(self.ui, self.logic), SegmentPanel(self.ui, self.logic, self._results.made)
-        self._parts = (self._case, self._segment, self._results, self._image, self._view, self._poses, self._browse)
+        self._matched = MatchResultPanel(self.ui, self.logic, self._view, self._results.made)
+        self._match = MatchPanel(self.ui, self.logic, self._view, self._matched)
+        self._parts: tuple[Any, ...] = (self._case, self._segment, self._results, self._image, self._view, self._poses, self._browse)
+        self._parts += (self._matched, self._match)
         self.ui.generateFolder.connect("currentPathChanged(QString)", self.updateState)
         self.ui.viewsPath.connect("currentPathChanged(QString)", self.updateState)
         self.followScene()
@@ -52,6 +57,7 @@ class SyntheXSimulateWidget(ParameterWidget):
         super().cleanup()
         self._generate.close()
         self._segment.close()
+        self._match.close()
         self._image.close()
 
     # The parameter node
@@ -105,6 +111,8 @@ class SyntheXSimulateWidget(ParameterWidget):
         self._results.updateState(self._generate.running)
         self._case.updateState()
         self._segment.updateState()
+        self._matched.updateState(why)
+        self._match.updateState(why)
         self.ui.rangesLabel.text = "\n".join(self._range(*row) for row in self.logic.poseRanges(self.parameters.task))
 
     @staticmethod

@@ -344,7 +344,7 @@ def test_a_closed_scene_leaves_the_panel_as_new(found: SimpleNamespace, scene: A
 def test_a_scene_bundle_restores_a_run_and_what_was_found_on_it(
     frames: SimpleNamespace, scene: Any, slicer_gui: ModuleType, tmp_path: Path
 ) -> None:
-    from SyntheXInferLib.image_nodes import browserOf
+    from SyntheXHomeLib.image_nodes import browserOf
 
     frames.run.over = True
     frames.ui.predictButton.click()

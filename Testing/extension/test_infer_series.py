@@ -14,7 +14,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed (pip install 
 
 from infer_network import HIP, IJK_TO_RAS, Network, masks_on
 
-from SyntheXInferLib.image_nodes import asSequence, browserOf, frameCount, shownImage
+from SyntheXHomeLib.image_nodes import asSequence, browserOf, frameCount, shownImage
 from SyntheXInferLib.logic import SyntheXInferLogic
 from SyntheXInferLib.series import SeriesResult, browse
 from SyntheXLib.errors import SyntheXError

@@ -92,6 +92,35 @@ def test_overlapping_segments_are_refused(nodes: list[Any], tmp_path: Path, slic
         writeCase(CaseNodes(*nodes), tmp_path, HIP)
 
 
+def test_lesions_within_lungs_are_written_as_a_mask_of_their_own(scene: Any, slicer_core: ModuleType, tmp_path: Path) -> None:
+    chest, hu = load_task("chest"), np.full(SHAPE, -1000, np.int16)
+    hu[2:22, 2:22, 2:22] = 0
+    boxes = {"lung_left": (slice(4, 20), slice(4, 20), slice(3, 11)), "lung_right": (slice(4, 20), slice(4, 20), slice(13, 21))}
+    boxes |= {"lesion": (slice(8, 12), slice(8, 12), slice(5, 9)), "consolidation": (slice(10, 14), slice(10, 14), slice(6, 16))}
+    for box in boxes.values():
+        hu[box] = -800
+    volume = slicer_core.util.addVolumeFromArray(hu, MATRIX, "chest")
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "lungs")
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    for name, box in boxes.items():
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[box] = 1
+        key = segmentation.GetSegmentation().AddEmptySegment("", name)
+        slicer_core.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, key, volume)
+    files = writeCase(CaseNodes(volume, segmentation), tmp_path / "case", chest)
+    assert files.lesions is not None and files.lesions.name == "lesions.nrrd"
+    read, made = load_specimen(files, chest), SyntheXSimulateLogic().specimen(volume, segmentation, None, "chest")
+    np.testing.assert_array_equal(read.labels, made.labels)
+    lesion = read.labels >> chest.structure_names.index("lesion") & 1
+    assert lesion.sum() == 4**3 + 4 * 4 * 10 - 2 * 2 * 3 and (read.labels[lesion > 0] & 3).any()  # in the lungs too
+    options = commandOptions(files, "chest", GenerateSettings(2, tmp_path / "set", 1, beam=Beam("naive"), imageSize=32))
+    assert options[options.index("--lesions") + 1] == str(files.lesions)
+    generation = Generation(CaseNodes(volume, segmentation), chest, GenerateSettings(2, tmp_path / "set", 1, imageSize=32))
+    wait(generation)
+    assert not generation.failed, generation.message()
+    assert (XrayDataset(tmp_path / "set")[0].mask >> chest.structure_names.index("lesion") & 1).any()
+
+
 def test_a_data_set_is_made_cancelled_and_continued(nodes: list[Any], tmp_path: Path) -> None:
     settings = GenerateSettings(120, tmp_path / "set", workers=1, seed=3, beam=Beam("naive"))
     generation = Generation(CaseNodes(*nodes), HIP, settings)

@@ -292,6 +292,27 @@ def test_a_data_set_is_made_browsed_and_deleted(
     assert not ui.deleteButton.enabled and ui.deleteButton.toolTip == "Nothing was made yet."
 
 
+def test_data_sets_of_the_same_views_are_browsed_by_their_level(panel: SimpleNamespace, squares: Path, tmp_path: Path) -> None:
+    import shutil
+
+    ui, p = panel.ui, panel.widget.parameters
+    panel.qt.show()
+    assert not ui.browseLevelBox.visible
+    for level in ("naive", "realistic", "real"):
+        shutil.copytree(squares, tmp_path / "set" / level)
+    ui.generateFolder.currentPath = str(tmp_path / "set")
+    assert ui.browseLevelBox.visible and [ui.browseLevelBox.itemText(n) for n in range(3)] == ["naive", "realistic", "real"]
+    assert ui.browseLevelBox.currentText == "realistic"
+    ui.browseLevelBox.setCurrentIndex(0)
+    ui.browseButton.click()
+    assert next(iter(p.browsed)).GetName() == "naive browser" and "Browse naive" in ui.generateLabel.text
+    ui.browseLevelBox.setCurrentIndex(2)
+    ui.browseButton.click()
+    assert next(iter(p.browsed)).GetName() == "real browser"
+    ui.generateFolder.currentPath = str(squares)
+    assert not ui.browseLevelBox.visible and ui.browseButton.enabled
+
+
 def test_a_data_set_of_others_is_not_offered_for_deletion(panel: SimpleNamespace, squares: Path) -> None:
     from SyntheXHomeLib.settings import LAST_DATASET, recall, remember
 

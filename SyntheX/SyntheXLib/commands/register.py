@@ -6,10 +6,12 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SyntheXLib.commands.progress import progress_bar
 from SyntheXLib.datasets.sample import SAMPLES
 from SyntheXLib.errors import SyntheXError
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from SyntheXLib.scene.case_files import CaseFiles
     from SyntheXLib.scene.specimen import Specimen
     from SyntheXLib.tasks.task import Task
+
+# Projections that a registration usually makes from a start, after a search of the task's poses, and more for each bone that moves; for the
+# bar, which moves every so many projections.
+_STARTED, _SEARCHED, _A_BONE, _COUNTED = 3500, 15000, 3900, 50
 
 
 def add(commands: Any) -> None:
@@ -103,7 +109,8 @@ def run(options: argparse.Namespace) -> int:
         uncertainty = AFTER_LANDMARKS
         left = [name for name in pixels if name not in used]
         print(f"start from {len(used)} landmarks" + (f"; left out: {', '.join(left)}" if left else ""))
-    found = estimate(options, specimen, task, view, start, uncertainty, used)
+    with progress_bar("register", "projections") as progress:
+        found = estimate(options, specimen, task, view, start, uncertainty, used, progress)
     write_pose(options.out, pose_record(found, options.image.name, specimen.name))
     write_pictures(options.out, specimen, task, view, found)
     print(report(found))
@@ -228,13 +235,26 @@ def estimate(
     start: np.ndarray | None,
     uncertainty: Any,
     landmarks: tuple[str, ...] = (),
+    progress: Callable[[int, int], None] | None = None,
 ) -> Estimate:
-    """Register as the options say."""
+    """Register as the options say; `progress` is called with the projections made and their usual number."""
     from dataclasses import replace
 
     from SyntheXLib.registration.bones import movable_structures
     from SyntheXLib.registration.estimate import estimate_pose
     from SyntheXLib.registration.orientation import ORIENTATIONS
+
+    movable = () if options.no_bones else movable_structures(task, specimen)
+    orientations = tuple(ORIENTATIONS) if options.orientation == "detect" else (options.orientation,)
+    usual = len(orientations) * (_SEARCHED if start is None else _STARTED) + len(movable) * _A_BONE
+    made = 0
+
+    def asked() -> bool:
+        nonlocal made
+        made += 1
+        if progress is not None and made % _COUNTED == 0:
+            progress(min(made, usual), usual)
+        return False
 
     found = estimate_pose(
         specimen,
@@ -242,11 +262,12 @@ def estimate(
         view,
         start,
         uncertainty,
-        tuple(ORIENTATIONS) if options.orientation == "detect" else (options.orientation,),
-        () if options.no_bones else movable_structures(task, specimen),
+        orientations,
+        movable,
         0 if options.polarity == "auto" else 1,
         options.seed,
         options.threads,
+        asked,
     )
     return replace(found, landmarks=landmarks)
 

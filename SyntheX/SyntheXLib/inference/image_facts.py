@@ -23,6 +23,7 @@ _WITHOUT_SPACING = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 #: ITK's value where the file says nothing, and no plausible detector pixel in mm.
 _NO_SPACING = 1.0
 
+_SOURCE_TO_DETECTOR = "0018|1110"
 _MODALITY, _INTENT = "0008|0060", "0008|0068"
 _FRAME_TIME, _MAGNIFICATION, _IMAGER_SPACING = "0018|1063", "0018|1114", "0018|1164"
 _PHOTOMETRIC, _PIXEL_SPACING = "0028|0004", "0028|0030"
@@ -54,6 +55,8 @@ class ImageFacts:
         Centre and width of the display window; None without one.
     frame_time_s
         Time from frame to frame; None when it is not known.
+    source_to_detector_mm
+        Distance from the X-ray source to the detector; None when it is not known.
     """
 
     shape: tuple[int, int]
@@ -65,6 +68,7 @@ class ImageFacts:
     intensity: str | None = None
     window: tuple[float, float] | None = None
     frame_time_s: float | None = None
+    source_to_detector_mm: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON has them."""
@@ -123,7 +127,7 @@ def facts_of(reader: sitk.ImageFileReader, path: Path) -> ImageFacts:
         if (height, width) != (_NO_SPACING, _NO_SPACING):
             spacing, source = (height, width), "file"
     center, width_of_window = _numbers(tags, _CENTER), _numbers(tags, _WIDTH)
-    time = _numbers(tags, _FRAME_TIME)
+    time, distance = _numbers(tags, _FRAME_TIME), _numbers(tags, _SOURCE_TO_DETECTOR)
     photometric = tags.get(_PHOTOMETRIC, "")
     return ImageFacts(
         shape=(size[1], size[0]),
@@ -135,6 +139,7 @@ def facts_of(reader: sitk.ImageFileReader, path: Path) -> ImageFacts:
         intensity={"LIN": "linear", "LOG": "log"}.get(tags.get(_RELATIONSHIP, "")),
         window=(center[0], width_of_window[0]) if center and width_of_window else None,
         frame_time_s=time[0] / 1000 if frames > 1 and time and time[0] > 0 else None,
+        source_to_detector_mm=distance[0] if distance and distance[0] > 0 else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.poses import CArmPose
 
 # A view straight along S: there LAO/RAO and roll turn about one axis.
@@ -32,6 +33,26 @@ def angles_of_view(direction: np.ndarray, up: np.ndarray) -> tuple[float, float,
     else:
         lao, roll = np.arctan2(turn[1, 0], turn[1, 1]), np.arctan2(turn[0, 2], turn[2, 2])
     return float(np.rad2deg(lao)), float(np.rad2deg(cran)), float(np.rad2deg(roll))
+
+
+def pose_of_camera(world_to_camera: np.ndarray, isocenter: np.ndarray) -> CArmPose:
+    """The pose (see `scene.poses`) whose `CArmPose.world_to_camera` about an isocentre (3,) (RAS, mm) is a given one.
+
+    Depth is told by the distance from the source alone: the shift along AP, which does the same, is none.
+
+    Raises
+    ------
+    SyntheXError
+        When the camera sees its picture from the detector's side (determinant -1), which no pose does, or has the isocentre behind it.
+    """
+    rotation = world_to_camera[:3, :3]
+    right, down, depth = rotation @ np.asarray(isocenter, float) + world_to_camera[:3, 3]
+    if np.linalg.det(rotation) < 0 or depth <= 0:
+        raise SyntheXError(
+            "Camera: expected a picture as seen from the source, with the isocentre in front of it, "
+            f"found determinant {np.linalg.det(rotation):.0f} and a depth of {depth:.0f} mm."
+        )
+    return CArmPose(*angles_of_view(rotation[2], -rotation[1]), float(-right), float(-down), 0.0, float(depth))
 
 
 def positioner_angles(world_to_camera: np.ndarray) -> tuple[float, float]:
