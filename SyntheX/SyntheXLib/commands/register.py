@@ -141,14 +141,13 @@ def read_view(options: argparse.Namespace, path: Path, task: Task) -> View:
     import numpy as np
 
     from SyntheXLib.inference.images import read_image
-    from SyntheXLib.registration.field import field_mask
-    from SyntheXLib.registration.views import View
+    from SyntheXLib.registration.views import View, open_view
 
     polarity = "bone-dark" if options.intensity == "linear" else "bone-bright"
     image = read_image(path, polarity if options.polarity == "auto" else options.polarity, options.intensity)
     pixels = image.bone_bright()
-    mask = np.ones(pixels.shape, bool) if options.no_field else field_mask(pixels)
-    return View(pixels, _camera(options, path, image, task), mask)
+    camera = _camera(options, path, image, task)
+    return View(pixels, camera, np.ones(pixels.shape, bool)) if options.no_field else open_view(pixels, camera)
 
 
 def _camera(options: argparse.Namespace, path: Path, image: XrayImage, task: Task) -> Camera:
