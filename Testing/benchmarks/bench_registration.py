@@ -15,17 +15,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
 from SyntheXLib.datasets.sample import fetch_sample
-from SyntheXLib.errors import SyntheXError
 from SyntheXLib.registration.attenuation import BoneCaster
-from SyntheXLib.registration.estimate import AFTER_LANDMARKS, estimate_pose, start_from_landmarks
+from SyntheXLib.registration.estimate import AFTER_LANDMARKS, AFTER_PREDICTION, estimate_from_landmarks, estimate_pose, start_from_landmarks
 from SyntheXLib.registration.intensity import ROUGH, TRUSTED_SIMILARITY, Uncertainty
 from SyntheXLib.registration.motion import angle_deg
-from SyntheXLib.registration.predicted import predicted_landmarks
+from SyntheXLib.registration.predicted import START_TOLERANCE_MM, predicted_landmarks
 from SyntheXLib.registration.views import View, open_view
 from SyntheXLib.rendering.cpu import available_cores
 from SyntheXLib.rendering.display import log_image
@@ -43,15 +43,13 @@ from SyntheXLib.tasks.task import Task, load_task
 ROTATION_SD_DEG, SHIFT_SD_MM = 10.0, 20.0
 TARGET_SPACING_MM = 2.0
 SUCCESS_MM = 2.0
-# Of a small network at 128 px, whose median error is a few of these pixels.
-NETWORK_TOLERANCE_MM = 15.0
 
 
 @dataclass(frozen=True)
 class Outcome:
     """One registration: errors before and after, whether it was trusted, and its time.
 
-    ``landmarks`` counts those that the start rests on; -1 where it rests on none by design, 0 where too few were found.
+    ``landmarks`` counts those that the pose rests on: -1 where by design on none, 0 where they led nowhere and poses were searched.
     """
 
     start_mm: float
@@ -73,6 +71,7 @@ class Start:
     rotation_sd_deg: float = ROTATION_SD_DEG
     shift_sd_mm: float = SHIFT_SD_MM
     tolerance_mm: float = 8.0
+    after: Uncertainty = AFTER_LANDMARKS
     find: Callable[[View, Camera, np.random.Generator], dict[str, np.ndarray]] | None = None
 
 
@@ -119,17 +118,19 @@ def summary(outcomes: list[Outcome]) -> None:
     trusted = np.array([outcome.trusted for outcome in outcomes])
     good = lateral < SUCCESS_MM
     with_start = np.array([outcome.landmarks != 0 for outcome in outcomes])
-    print(f"start off by median {np.nanmedian([o.start_mm for o in outcomes]):.1f} mm, {np.nanmedian([o.start_deg for o in outcomes]):.1f} degrees")
+    begun = [outcome for outcome in outcomes if np.isfinite(outcome.start_mm)]
+    if begun:
+        print(f"start off by median {np.median([o.start_mm for o in begun]):.1f} mm, {np.median([o.start_deg for o in begun]):.1f} degrees")
     print(f"lateral error {spread(lateral)} mm; 3D, depth included, {spread(np.array([o.whole_mm for o in outcomes]))} mm")
     print(f"rotation error {spread(angle)} degrees, under 1 degree {100 * np.mean(angle < 1):.0f} %")
     if not with_start.all():
         print(
-            f"{np.sum(~with_start)} images without a pose from four landmarks, searched: under 1 degree {np.sum(angle[~with_start] < 1)}; "
-            f"of the {np.sum(with_start)} others {np.sum(angle[with_start] < 1)}"
+            f"{np.sum(~with_start)} images whose pose came from the search of poses, not from landmarks: "
+            f"under 1 degree {np.sum(angle[~with_start] < 1)}; of the {np.sum(with_start)} others {np.sum(angle[with_start] < 1)}"
         )
     print(
-        f"time an image median {np.median([o.seconds for o in outcomes]):.1f} s, of CPU {np.median([o.cpu_seconds for o in outcomes]):.1f} s, "
-        f"load {os.getloadavg()[0]:.1f}"
+        f"time an image median {np.median([o.seconds for o in outcomes]):.1f} s, "
+        f"of CPU {np.median([o.cpu_seconds for o in outcomes]):.1f} s, load {os.getloadavg()[0]:.1f}"
     )
     flag(good, np.array([outcome.similarity for outcome in outcomes]), trusted)
     print(f"registration success: {100 * good.mean():.0f} %")
@@ -164,7 +165,9 @@ def chosen_start(options: argparse.Namespace, specimen: Specimen, task: Task) ->
         from SyntheXLib.inference.predictor import Predictor
 
         predictor = Predictor.load(options.model, "cpu")
-        return Start(tolerance_mm=NETWORK_TOLERANCE_MM, find=lambda view, camera, rng: predicted_landmarks(predictor, view))
+        return Start(
+            tolerance_mm=START_TOLERANCE_MM, after=AFTER_PREDICTION, find=lambda view, camera, rng: predicted_landmarks(predictor, view)
+        )
 
     def noisy(view: View, camera: Camera, rng: np.random.Generator) -> dict[str, np.ndarray]:
         pixels, visible = camera.project(specimen.landmark_array(task.landmark_names))
@@ -217,13 +220,14 @@ def one(
     image = log_image(signal)
     started, cpu = time.perf_counter(), time.process_time()
     view = open_view(image, replace(camera, world_to_camera=np.eye(4)))
-    if how.find is not None:
-        try:
-            begin, names = start_from_landmarks(specimen, how.find(view, camera, rng), camera, how.tolerance_mm)
-            uncertainty, used = AFTER_LANDMARKS, len(names)
-        except SyntheXError:
-            begin, used = None, 0
-    found = estimate_pose(specimen, task, view, begin, uncertainty, caster=caster)
+    more: dict[str, Any] = {"caster": caster}
+    if how.find is None:
+        found = estimate_pose(specimen, task, view, begin, uncertainty, **more)
+    else:
+        pixels = how.find(view, camera, rng)
+        found = estimate_from_landmarks(specimen, task, view, pixels, how.tolerance_mm, how.after, **more)
+        used = len(found.landmarks)
+        begin = start_from_landmarks(specimen, pixels, camera, how.tolerance_mm)[0] if used else None
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     points = specimen.landmark_array(task.landmark_names)
     points = points[np.isfinite(points).all(1)]

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SyntheXLib.inference.images import XrayImage
-from SyntheXLib.inference.predictions import CONFIDENCE_THRESHOLD
 from SyntheXLib.registration.views import View
 
 if TYPE_CHECKING:
     from SyntheXLib.inference.predictor import Predictor
 
+# Lower than what a found landmark must have elsewhere: a start needs four that are about right, and RANSAC leaves out the wrong ones.
+START_THRESHOLD = 0.5
+# How far off such a landmark may be, mm on the detector.
+START_TOLERANCE_MM = 15.0
 
-def predicted_landmarks(
-    predictor: Predictor, view: View, polarity: int = 0, threshold: float = CONFIDENCE_THRESHOLD
-) -> dict[str, np.ndarray]:
+
+def predicted_landmarks(predictor: Predictor, view: View, polarity: int = 0, threshold: float = START_THRESHOLD) -> dict[str, np.ndarray]:
     """The landmarks that a network finds in a view: name to (2,) column and row.
 
     Parameters
@@ -40,7 +42,8 @@ def predicted_landmarks(
     field = None if view.mask.all() else view.mask
     image = XrayImage(np.asarray(view.image, np.float32), "log", view.camera.pixel_spacing_mm, None, field)
     signs = [polarity] if polarity else [1, -1]
-    found = max(predictor.predict([replace(image, pixels=sign * image.pixels) for sign in signs]), key=lambda one: float(one.confidence.mean()))
+    seen = predictor.predict([replace(image, pixels=sign * image.pixels) for sign in signs])
+    found = max(seen, key=lambda one: float(one.confidence.mean()))
     sure = found.confidence > threshold
     named = zip(predictor.task.landmark_names, found.landmarks, sure, strict=True)
     return {name: np.asarray(place, float) for name, place, take in named if take}
