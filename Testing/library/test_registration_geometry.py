@@ -65,17 +65,15 @@ def test_exact_landmarks_give_pose_and_geometry_exactly(geometry: OpenGeometry) 
 
 
 def test_the_deviation_is_that_of_repeated_measurements_and_the_prior_holds_the_rest() -> None:
-    rng, view, points, noise = np.random.default_rng(0), camera(), cloud(14), 0.2
-    wide, narrow = [], []
-    for _ in range(60):
-        pixels = view.project(points)[0] + rng.normal(0, noise / 1.5, (14, 2))
-        wide.append(camera_from_landmarks(points, pixels, view, OpenGeometry(1000), noise_mm=noise))
-        narrow.append(camera_from_landmarks(points, pixels, view, OpenGeometry(1.0), noise_mm=noise))
+    rng, view, points, noise = np.random.default_rng(0), camera(), cloud(8), 0.2
+    seen = [view.project(points)[0] + rng.normal(0, noise / 1.5, (8, 2)) for _ in range(30)]
+    wide = [camera_from_landmarks(points, pixels, view, OpenGeometry(1000), noise_mm=noise) for pixels in seen]
+    narrow = [camera_from_landmarks(points, pixels, view, OpenGeometry(1.0), noise_mm=noise) for pixels in seen[:5]]
     spread = np.std([one.change for one in wide], 0)[:2]
-    np.testing.assert_allclose(spread, np.mean([one.deviation for one in wide], 0)[:2], rtol=0.25)
+    np.testing.assert_allclose(spread, np.mean([one.deviation for one in wide], 0)[:2], rtol=0.35)
     # A fifth of a millimetre in the landmarks is several in the principal point: this is what cannot be known.
     assert (spread > 10 * noise).all()
-    assert np.abs([one.change for one in narrow]).max() < 1.5 and max(one.deviation.max() for one in narrow) <= 1.0
+    assert np.abs([one.change for one in narrow]).max() < 3 and max(one.deviation.max() for one in narrow) <= 1.0
 
 
 def test_an_image_gives_the_principal_point_where_perspective_is_strong() -> None:
