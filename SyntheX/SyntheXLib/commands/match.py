@@ -13,6 +13,7 @@ from SyntheXLib.commands.register import (
     add_registration_options,
     case_files,
     estimate,
+    load_predictor,
     read_landmarks_2d,
     read_view,
     write_pictures,
@@ -45,8 +46,7 @@ def run(options: argparse.Namespace) -> int:
     import numpy as np
 
     from SyntheXLib.inference.images import find_images, stem
-    from SyntheXLib.registration.estimate import AFTER_LANDMARKS, ROUGH, start_from_landmarks
-    from SyntheXLib.registration.orientation import reoriented, reoriented_pixels
+    from SyntheXLib.registration.orientation import reoriented
     from SyntheXLib.registration.pose_file import camera_of, pose_record, read_pose, write_pose
     from SyntheXLib.scene.case_files import load_specimen
     from SyntheXLib.scene.moved_structures import move_structures
@@ -54,9 +54,12 @@ def run(options: argparse.Namespace) -> int:
     from SyntheXLib.simulation.view import ViewSettings
     from SyntheXLib.tasks.task import load_task
 
+    if options.landmarks_2d and options.model:
+        raise SyntheXError("--landmarks-2d and --model are two ways to begin: expected one of them, found both.")
     task = load_task(options.task)
     files = case_files(options)
     specimen = load_specimen(files, task)
+    predictor = load_predictor(options)
     paths = find_images([options.images])
     views: list[RealView] = []
     left_out: list[str] = []
@@ -67,15 +70,12 @@ def run(options: argparse.Namespace) -> int:
             view = read_view(options, path, task)
             pose_path = options.out / "poses" / f"{name}.json"
             if not pose_path.exists():
-                start, uncertainty = last if options.sequence else None, ROUGH
-                used: tuple[str, ...] = ()
                 table = _table(options.landmarks_2d, name)
-                if table is not None:
-                    pixels = read_landmarks_2d(table)
-                    places = {n: reoriented_pixels(p[None], view.image.shape, options.orientation)[0] for n, p in pixels.items()}
-                    start, used = start_from_landmarks(specimen, places, view.camera)
-                    uncertainty = AFTER_LANDMARKS
-                found = estimate(options, specimen, task, view, start, uncertainty, used)
+                pixels = None if table is None else read_landmarks_2d(table)
+                from_last = last if options.sequence and pixels is None else None
+                found = estimate(options, specimen, task, view, from_last, pixels, predictor)
+                if from_last is not None and not found.trusted:  # it moved too far
+                    found = estimate(options, specimen, task, view, predictor=predictor)
                 write_pictures(pose_path, specimen, task, view, found)
                 write_pose(pose_path, pose_record(found, path.name, specimen.name))
             record = read_pose(pose_path)

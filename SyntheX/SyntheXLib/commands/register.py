@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from SyntheXLib.inference.images import XrayImage
+    from SyntheXLib.inference.predictor import Predictor
     from SyntheXLib.registration.estimate import Estimate
     from SyntheXLib.registration.views import View
     from SyntheXLib.scene.c_arm import Camera
@@ -64,9 +64,20 @@ def add_case_files(parser: argparse.ArgumentParser) -> None:
 def add_registration_options(parser: argparse.ArgumentParser) -> None:
     """Add geometry, grey values and search."""
     geometry = parser.add_argument_group("geometry", "The first of these that is given counts.")
-    geometry.add_argument("--intrinsics", type=Path, metavar="JSON", help="'intrinsics' (3 x 3, px) and 'source_to_detector_mm'")
+    geometry.add_argument(
+        "--intrinsics",
+        type=Path,
+        metavar="JSON",
+        help="'source_to_detector_mm' with 'intrinsics' (3 x 3, px), or with 'pixel_spacing_mm' and, where known, 'principal_point' (px)",
+    )
     geometry.add_argument("--dicom", action="store_true", help="distance and pixel size of the DICOM file, principal point in the middle")
     geometry.add_argument("--device", metavar="NAME", help="preset, device file, or ROWSxCOLUMNS,MM,MM (default: the task's, cropped)")
+    geometry.add_argument(
+        "--free-principal-point", type=float, default=0.0, metavar="MM", help="find it too; it may be off by so much (SD on the detector)"
+    )
+    geometry.add_argument(
+        "--free-distance", type=float, default=0.0, metavar="PERCENT", help="find source to detector too; it may be off by so much (SD)"
+    )
     meaning = parser.add_argument_group("grey values")
     meaning.add_argument("--polarity", default="auto", help="bone-bright, bone-dark or auto (default: auto)")
     meaning.add_argument("--intensity", default="log", help="log (film-like) or linear (detector signal) (default: log)")
@@ -77,6 +88,10 @@ def add_registration_options(parser: argparse.ArgumentParser) -> None:
         help="how the file holds the image: as-stored, mirrored, turned-180, mirrored-turned, or detect, which takes four times as long",
     )
     search = parser.add_argument_group("search")
+    search.add_argument("--model", type=Path, metavar="FILE", help="start from the landmarks that this network finds in the image")
+    search.add_argument(
+        "--threshold", type=float, default=0.5, metavar="C", help="confidence that such a landmark must have at least (default: 0.5)"
+    )
     search.add_argument("--no-bones", action="store_true", help="leave the femurs as they are in the CT")
     search.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default: 0)")
     search.add_argument("--threads", type=int, metavar="N", help="cores (default: all)")
@@ -84,33 +99,26 @@ def add_registration_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from SyntheXLib.registration.estimate import AFTER_LANDMARKS, ROUGH, start_from_landmarks
-    from SyntheXLib.registration.orientation import reoriented_pixels
     from SyntheXLib.registration.pose_file import pose_record, write_pose
     from SyntheXLib.scene.case_files import load_specimen
     from SyntheXLib.scene.given_views import read_views
     from SyntheXLib.tasks.task import load_task
 
-    if options.start and options.landmarks_2d:
-        raise SyntheXError("--start and --landmarks-2d are two ways to begin: expected one of them, found both.")
+    given = [name for name in ("start", "landmarks_2d", "model") if getattr(options, name)]
+    if len(given) > 1:
+        raise SyntheXError(f"{' and '.join('--' + name.replace('_', '-') for name in given)} are ways to begin: expected one of them.")
     task = load_task(options.task)
     specimen = load_specimen(case_files(options), task)
     view = read_view(options, options.image, task)
-    start, uncertainty = None, ROUGH
-    used: tuple[str, ...] = ()
-    if options.start:
-        start = read_views(options.start)[0].matrix
-    elif options.landmarks_2d:
-        pixels = read_landmarks_2d(options.landmarks_2d)
-        if options.orientation == "detect":
-            raise SyntheXError("--orientation detect does not go with --landmarks-2d: name the orientation.")
-        taken = {name: reoriented_pixels(place[None], view.image.shape, options.orientation)[0] for name, place in pixels.items()}
-        start, used = start_from_landmarks(specimen, taken, view.camera)
-        uncertainty = AFTER_LANDMARKS
-        left = [name for name in pixels if name not in used]
-        print(f"start from {len(used)} landmarks" + (f"; left out: {', '.join(left)}" if left else ""))
+    start = read_views(options.start)[0].matrix if options.start else None
+    pixels = read_landmarks_2d(options.landmarks_2d) if options.landmarks_2d else None
     with progress_bar("register", "projections") as progress:
-        found = estimate(options, specimen, task, view, start, uncertainty, used, progress)
+        found = estimate(options, specimen, task, view, start, pixels, load_predictor(options), progress)
+    if found.landmarks:
+        left = [name for name in pixels or () if name not in found.landmarks]
+        print(f"start from {len(found.landmarks)} landmarks" + (f"; left out: {', '.join(left)}" if left else ""))
+    elif options.model:
+        print("start from a search of the task's poses, since the network's landmarks led nowhere")
     write_pose(options.out, pose_record(found, options.image.name, specimen.name))
     write_pictures(options.out, specimen, task, view, found)
     print(report(found))
@@ -148,58 +156,29 @@ def read_view(options: argparse.Namespace, path: Path, task: Task) -> View:
     import numpy as np
 
     from SyntheXLib.inference.images import read_image
-    from SyntheXLib.registration.field import field_mask
-    from SyntheXLib.registration.views import View
+    from SyntheXLib.registration.views import View, open_view
 
     polarity = "bone-dark" if options.intensity == "linear" else "bone-bright"
     image = read_image(path, polarity if options.polarity == "auto" else options.polarity, options.intensity)
     pixels = image.bone_bright()
-    mask = np.ones(pixels.shape, bool) if options.no_field else field_mask(pixels)
-    return View(pixels, _camera(options, path, image, task), mask)
+    camera = _camera(options, path, image, task)
+    return View(pixels, camera, np.ones(pixels.shape, bool)) if options.no_field else open_view(pixels, camera)
 
 
 def _camera(options: argparse.Namespace, path: Path, image: XrayImage, task: Task) -> Camera:
     import numpy as np
 
-    from SyntheXLib.scene.c_arm import Camera, CArm, load_device, task_camera
+    from SyntheXLib.registration.intrinsics import dicom_camera, read_intrinsics
+    from SyntheXLib.scene.c_arm import load_device, task_camera
 
     if options.intrinsics:
-        try:
-            values = json.loads(options.intrinsics.read_text(encoding="utf-8"))
-            matrix, distance = np.array(values["intrinsics"], float).reshape(3, 3), float(values["source_to_detector_mm"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SyntheXError(
-                f"{options.intrinsics}: expected JSON with 'intrinsics' (3 x 3, px) and 'source_to_detector_mm', "
-                f"found a problem with {error}."
-            ) from error
-        return Camera(np.eye(4), matrix, image.shape, distance)
+        return read_intrinsics(options.intrinsics, image.shape)
     if options.dicom:
-        spacing, distance = _dicom_geometry(path)
-        return CArm(*image.shape, spacing, distance).camera(np.eye(4))
+        return dicom_camera(path, image.shape)
     if options.device:
         return load_device(options.device).camera(np.eye(4), shape=image.shape)
     camera = task_camera(task.c_arm, np.eye(4))
     return camera.resized(image.shape)
-
-
-def _dicom_geometry(path: Path) -> tuple[float, float]:
-    """Imager Pixel Spacing (0018,1164) and Distance Source to Detector (0018,1110), mm."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        rows, columns = map(float, reader.GetMetaData("0018|1164").split("\\"))
-        distance = float(reader.GetMetaData("0018|1110"))
-    except (RuntimeError, ValueError) as error:
-        raise SyntheXError(
-            f"Image {path}: --dicom expects a DICOM file with Imager Pixel Spacing and Distance Source to Detector, found them not: "
-            "give --intrinsics."
-        ) from error
-    if abs(rows - columns) > 1e-4:
-        raise SyntheXError(f"Image {path}: expected square pixels, found {rows:g} x {columns:g} mm: give --intrinsics.")
-    return rows, distance
 
 
 def read_landmarks_2d(path: Path) -> dict[str, np.ndarray]:
@@ -227,49 +206,78 @@ def read_landmarks_2d(path: Path) -> dict[str, np.ndarray]:
         raise SyntheXError(f"{path}: expected a table with the columns landmark, column and row, found a problem with {error}.") from error
 
 
+def load_predictor(options: argparse.Namespace) -> Predictor | None:
+    """The network that finds the landmarks to start from, if there is one."""
+    if options.model is None:
+        return None
+    from SyntheXLib.inference.predictor import Predictor
+
+    return Predictor.load(options.model)
+
+
 def estimate(
     options: argparse.Namespace,
     specimen: Specimen,
     task: Task,
     view: View,
-    start: np.ndarray | None,
-    uncertainty: Any,
-    landmarks: tuple[str, ...] = (),
+    start: np.ndarray | None = None,
+    pixels: Mapping[str, np.ndarray] | None = None,
+    predictor: Predictor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Estimate:
-    """Register as the options say; `progress` is called with the projections made and their usual number."""
-    from dataclasses import replace
+    """Register as the options say: from a pose, from landmarks in the image as the file holds it, from a network's, or by a search.
 
+    `progress` is called with the projections made and their usual number.
+
+    Raises
+    ------
+    SyntheXError
+        When landmarks do not give a pose, or the image does not fit the network.
+    """
     from SyntheXLib.registration.bones import movable_structures
-    from SyntheXLib.registration.estimate import estimate_pose
-    from SyntheXLib.registration.orientation import ORIENTATIONS
+    from SyntheXLib.registration.estimate import AFTER_PREDICTION, estimate_from_landmarks, estimate_pose
+    from SyntheXLib.registration.geometry import OpenGeometry
+    from SyntheXLib.registration.orientation import ORIENTATIONS, reoriented, reoriented_pixels
+    from SyntheXLib.registration.predicted import START_TOLERANCE_MM, predicted_landmarks
 
     movable = () if options.no_bones else movable_structures(task, specimen)
     orientations = tuple(ORIENTATIONS) if options.orientation == "detect" else (options.orientation,)
-    usual = len(orientations) * (_SEARCHED if start is None else _STARTED) + len(movable) * _A_BONE
+    searched = start is None and pixels is None and predictor is None
+    usual = len(orientations) * (_SEARCHED if searched else _STARTED) + len(movable) * _A_BONE
     made = 0
 
-    def asked() -> bool:
+    def counted() -> bool:
         nonlocal made
         made += 1
         if progress is not None and made % _COUNTED == 0:
             progress(min(made, usual), usual)
         return False
 
-    found = estimate_pose(
-        specimen,
-        task,
-        view,
-        start,
-        uncertainty,
-        orientations,
-        movable,
-        0 if options.polarity == "auto" else 1,
-        options.seed,
-        options.threads,
-        asked,
-    )
-    return replace(found, landmarks=landmarks)
+    open_by = options.free_principal_point, options.free_distance / 100
+    more: dict[str, Any] = {
+        "movable": movable,
+        "polarity": 0 if options.polarity == "auto" else 1,
+        "seed": options.seed,
+        "threads": options.threads,
+        "geometry": OpenGeometry(*open_by) if any(open_by) else None,
+        "cancelled": counted,
+    }
+    if start is not None or (pixels is None and predictor is None):
+        return estimate_pose(specimen, task, view, start, orientations=orientations, **more)
+    if pixels is not None:
+        if len(orientations) > 1:
+            raise SyntheXError("--orientation detect does not go with --landmarks-2d: name the orientation.")
+        taken = {name: reoriented_pixels(place[None], view.image.shape, orientations[0])[0] for name, place in pixels.items()}
+        found = estimate_from_landmarks(specimen, task, reoriented(view, orientations[0]), taken, search=False, **more)
+        return replace(found, orientation=orientations[0])
+    assert predictor is not None
+    tried = []
+    for name in orientations:
+        turned = reoriented(view, name)
+        seen = predicted_landmarks(predictor, turned, more["polarity"], options.threshold)
+        found = estimate_from_landmarks(specimen, task, turned, seen, START_TOLERANCE_MM, AFTER_PREDICTION, **more)
+        tried.append(replace(found, orientation=name))
+    return max(tried, key=lambda one: one.registration.similarity)
 
 
 def write_pictures(out: Path, specimen: Specimen, task: Task, view: View, found: Estimate) -> None:
@@ -314,6 +322,9 @@ def report(found: Estimate) -> str:
             f"{spread[5] * DEPTH_MM:.1f} mm along the ray, before the last level"
         )
     lines.append(f"image        {found.orientation}, bone {'bright' if result.polarity > 0 else 'dark'}")
+    if found.geometry is not None:
+        across, down, longer = found.geometry.change
+        lines.append(f"geometry     principal point {across:+.1f}, {down:+.1f} mm, distance {100 * np.expm1(longer):+.1f} %")
     lines += [f"{name:<12} similarity {value:.3f}" for name, value in found.bone_similarity.items()]
     if not found.trusted:
         print("The pose is not to be trusted: look at the overlay, try other landmarks or --orientation detect.", file=sys.stderr)

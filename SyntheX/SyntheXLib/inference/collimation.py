@@ -26,10 +26,12 @@ _MISFIT = 0.12
 #: Step of the image across the edge as a share of its range, and share of the edge that must have it.
 _STEP, _EDGE_SHARE = 0.15, 0.7
 #: The field ends this far inside the found edge, as a share of the longer side: penumbra and interpolation stay outside.
-_MARGIN = 0.006
+_MARGIN = 0.009
 _MOST_BLADES = 8
-#: Roughest shadow, as a share of the range: blades show noise and scatter, a body more.
+#: Roughest shadow, as a share of the range: blades show scatter, a body more.
 _TEXTURE = 0.012
+#: Noise is great where little gets through: a median over so many pixels goes before, and leaves at most this share of it.
+_MEDIAN, _NOISE_LEFT = 5, 0.3
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def find_collimation(image: NDArray[np.floating]) -> Collimation | None:
     Collimation or None
         None where the whole image is open, or nothing is sure.
     """
-    from skimage.filters import gaussian
+    from scipy import ndimage
     from skimage.transform import resize
 
     if min(image.shape) < 32:
@@ -88,17 +90,22 @@ def find_collimation(image: NDArray[np.floating]) -> Collimation | None:
     if not high > low:
         return None
     small = resize(np.clip((image - low) / (high - low), 0, 1).astype(np.float32), shape, order=1, anti_aliasing=scale < 1)
-    small = gaussian(small, 0.7)
+    smooth = ndimage.gaussian_filter(ndimage.median_filter(small, _MEDIAN, mode="nearest"), 1.0)
+    noise = np.abs(small - smooth)
+    low, high = np.percentile(smooth, (0.5, 99.5))
+    if not high > low:
+        return None
+    smooth, noise = np.clip((smooth - low) / (high - low), 0, 1), noise / (high - low)
     best: tuple[float, Collimation] | None = None
-    for values in (small, 1 - small):
+    for values in (smooth, 1 - smooth):
         for level in _LEVELS:
-            found = _fitted(values, level)
+            found = _fitted(values, noise, level)
             if found is not None and (best is None or found[0] > best[0]):
                 best = found
     return None if best is None else _enlarged(best[1], shape, (image.shape[0], image.shape[1]))
 
 
-def _fitted(values: NDArray[np.floating], level: float) -> tuple[float, Collimation] | None:
+def _fitted(values: NDArray[np.floating], noise: NDArray[np.floating], level: float) -> tuple[float, Collimation] | None:
     """Score and shape of the field when all dark pixels that hang together with the border are shadow; None where no shape is believed."""
     from scipy import ndimage
     from skimage.morphology import opening
@@ -112,7 +119,7 @@ def _fitted(values: NDArray[np.floating], level: float) -> tuple[float, Collimat
         field = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
     if not (_SMALLEST_FIELD < field.mean() < _LARGEST_FIELD and field[field.shape[0] // 2, field.shape[1] // 2]):
         return None
-    if _texture(values, ~field) > _TEXTURE:
+    if _texture(values, noise, ~field) > _TEXTURE:
         return None
     rows, columns = np.arange(values.shape[0])[:, None], np.arange(values.shape[1])[None]
     best: tuple[float, Collimation] | None = None
@@ -129,14 +136,15 @@ def _fitted(values: NDArray[np.floating], level: float) -> tuple[float, Collimat
     return best
 
 
-def _texture(values: NDArray[np.floating], shadow: NDArray[np.bool_]) -> float:
-    """How rough the shadow is: the deviation from the mean of its neighbourhood that all but a tenth of its pixels stay below."""
+def _texture(values: NDArray[np.floating], noise: NDArray[np.floating], shadow: NDArray[np.bool_]) -> float:
+    """How rough the shadow is beyond its noise: the deviation from the mean of its neighbourhood that all but a tenth stay below."""
     from scipy import ndimage
 
     within = ndimage.binary_erosion(shadow, iterations=3, border_value=1)
     if not within.any():
         return np.inf
-    return float(np.percentile(np.abs(values - ndimage.uniform_filter(values, 7, mode="nearest"))[within], 90))
+    rough = np.percentile(np.abs(values - ndimage.uniform_filter(values, 7, mode="nearest"))[within], 90)
+    return float(rough - _NOISE_LEFT * np.percentile(noise[within], 90))
 
 
 def _edge_share(values: NDArray[np.floating], depth: NDArray[np.floating]) -> float:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from SyntheXLib.errors import SyntheXError
 from SyntheXLib.registration.attenuation import BoneCaster
 from SyntheXLib.registration.bones import register_bones
-from SyntheXLib.registration.intensity import ROUGH, TRUSTED_SIMILARITY, Registration, Uncertainty, register
+from SyntheXLib.registration.geometry import FoundGeometry, OpenGeometry, refine_geometry
+from SyntheXLib.registration.intensity import ROUGH, TRUSTED_SIMILARITY, Registration, Uncertainty, register, similarity_at
 from SyntheXLib.registration.orientation import reoriented
 from SyntheXLib.registration.pnp import pose_from_landmarks
 from SyntheXLib.registration.start import AFTER_SEARCH, likely_poses
@@ -18,8 +21,9 @@ from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.tasks.task import Task
 
-# What a pose from at least four landmarks leaves open.
+# What a pose from at least four landmarks leaves open: clicked ones, and those of a network with some wrong ones among them.
 AFTER_LANDMARKS = Uncertainty(4.0, 8.0, 25.0)
+AFTER_PREDICTION = Uncertainty(8.0, 12.0, 40.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,8 @@ class Estimate:
         Structure to the similarity where the image shows it.
     landmarks
         Names of the landmarks that the start came from, those left out as outliers not among them.
+    geometry
+        What was found of the principal point and the distance, where they were left open.
     """
 
     camera: Camera
@@ -48,6 +54,7 @@ class Estimate:
     bones: Mapping[str, np.ndarray] = field(default_factory=dict)
     bone_similarity: Mapping[str, float] = field(default_factory=dict)
     landmarks: tuple[str, ...] = ()
+    geometry: FoundGeometry | None = None
 
     @property
     def trusted(self) -> bool:
@@ -68,6 +75,7 @@ def estimate_pose(
     threads: int | None = None,
     cancelled: Callable[[], bool] | None = None,
     caster: BoneCaster | None = None,
+    geometry: OpenGeometry | None = None,
 ) -> Estimate:
     """Find where the C-arm stood.
 
@@ -97,6 +105,8 @@ def estimate_pose(
         Asked at every projection; once true, KeyboardInterrupt is raised.
     caster
         Of all bone of the specimen, where there is one already, as for the next image of a sequence.
+    geometry
+        What is not known of the camera's intrinsics; found after the pose, see `geometry`. None takes them as they are.
     """
     caster = caster or BoneCaster(specimen, threads=threads)
     isocenter = specimen.structure_centroid(task.poses.isocenter)
@@ -115,8 +125,13 @@ def estimate_pose(
             tried.append((found, placed, name))
     best, placed, name = max(tried, key=lambda entry: entry[0].similarity)
     here = placed.moved(best.motion)
+    refined = None
+    if geometry is not None:
+        refined = refine_geometry(caster, here, geometry, isocenter, best.polarity, seed, cancelled)
+        here = replace(here, camera=refined.camera)
+        best = replace(best, similarity=best.polarity * similarity_at(caster, [here], np.eye(4)))
     if not movable:
-        return Estimate(here.camera, name, best)
+        return Estimate(here.camera, name, best, geometry=refined)
     joints = {structure: point for structure in movable if (point := joint(specimen, task, structure)) is not None}
     found_bones = register_bones(specimen, [here], movable, joints, best.polarity, seed, threads, cancelled)
     return Estimate(
@@ -125,7 +140,51 @@ def estimate_pose(
         replace(found_bones.fixed, starts=best.starts, agreeing=best.agreeing, evaluations=best.evaluations),
         {structure: bone.motion for structure, bone in found_bones.bones.items()},
         {structure: bone.similarity for structure, bone in found_bones.bones.items()},
+        geometry=refined,
     )
+
+
+def estimate_from_landmarks(
+    specimen: Specimen,
+    task: Task,
+    view: View,
+    pixels: Mapping[str, np.ndarray],
+    tolerance_mm: float = 8.0,
+    uncertainty: Uncertainty = AFTER_LANDMARKS,
+    search: bool = True,
+    **more: Any,
+) -> Estimate:
+    """As `estimate_pose`, from named landmarks in the image; where these lead nowhere, by a search of the task's poses.
+
+    Parameters
+    ----------
+    specimen, task, view, uncertainty
+        As in `estimate_pose`.
+    pixels, tolerance_mm
+        As in `start_from_landmarks`.
+    search
+        Whether the task's poses are searched where no pose explains four landmarks, or the pose that the landmarks lead to is not to be
+        trusted; the more similar of both is taken.
+    more
+        Further parameters of `estimate_pose`.
+
+    Raises
+    ------
+    SyntheXError
+        As `start_from_landmarks`, without a search.
+    """
+    first = None
+    try:
+        start, used = start_from_landmarks(specimen, pixels, view.camera, tolerance_mm)
+    except SyntheXError:
+        if not search:
+            raise
+    else:
+        first = replace(estimate_pose(specimen, task, view, start, uncertainty, **more), landmarks=used)
+        if first.trusted or not search:
+            return first
+    second = estimate_pose(specimen, task, view, **more)
+    return second if first is None or second.registration.similarity > first.registration.similarity else first
 
 
 def joint(specimen: Specimen, task: Task, structure: str) -> np.ndarray | None:

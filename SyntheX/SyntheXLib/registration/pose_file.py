@@ -32,6 +32,7 @@ def pose_record(estimate: Estimate, name: str, specimen: str) -> dict[str, Any]:
         "intrinsics": camera.intrinsics.tolist(),
         "image_shape": list(camera.shape),
         "source_to_detector_mm": camera.source_to_detector_mm,
+        "geometry": _geometry(estimate),
         "orientation": estimate.orientation,
         "bone": "bright" if found.polarity > 0 else "dark",
         "trusted": estimate.trusted,
@@ -50,6 +51,14 @@ def pose_record(estimate: Estimate, name: str, specimen: str) -> dict[str, Any]:
         "bones": {name: np.asarray(motion).tolist() for name, motion in estimate.bones.items()},
         "bone_similarity": {name: float(value) for name, value in estimate.bone_similarity.items()},
     }
+
+
+def _geometry(estimate: Estimate) -> dict[str, float] | None:
+    """How the camera's geometry was changed; None where it is as it was given or assumed."""
+    if estimate.geometry is None:
+        return None
+    across, down, longer = (float(value) for value in estimate.geometry.change)
+    return {"principal_point_columns_mm": across, "principal_point_rows_mm": down, "distance_ratio": float(np.exp(longer))}
 
 
 def write_pose(path: Path, record: Mapping[str, Any]) -> None:

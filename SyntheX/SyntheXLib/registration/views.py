@@ -9,6 +9,9 @@ import numpy as np
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.scene.c_arm import Camera
 
+# Share of the longer side by which an open field is narrowed: its edge is stronger than any in the patient, and must not take part.
+_RIM = 0.008
+
 
 @dataclass(frozen=True, eq=False)
 class View:
@@ -49,6 +52,17 @@ class View:
     def moved(self, motion: np.ndarray) -> View:
         """The view with its camera where it stands relative to an object that a (4, 4) motion of the world has not moved."""
         return replace(self, camera=camera_after(self.camera, motion))
+
+
+def open_view(image: np.ndarray, camera: Camera) -> View:
+    """An X-ray (H, W) on a log scale of either polarity, of which what lies outside the collimator's field does not count."""
+    from SyntheXLib.inference.collimation import find_collimation
+
+    found = find_collimation(image)
+    if found is None:
+        return View(image, camera, np.ones(image.shape, bool))
+    rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
+    return View(image, camera, found.depth(columns, rows) > _RIM * max(image.shape))
 
 
 def camera_after(camera: Camera, motion: np.ndarray) -> Camera:
