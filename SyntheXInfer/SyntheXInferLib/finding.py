@@ -53,16 +53,25 @@ class Finding:
         Polarity and intensity that the frames were taken for.
     warning
         What is unlike the images that the model was validated on, see `SyntheXLib.inference.domain`; empty when nothing is known to be.
+    field
+        (H, W) what the collimator leaves open, in which alone the network looked; None where all is open.
     """
 
     task: Task
     predictions: list[Prediction]
     meaning: tuple[str, str]
     warning: str = ""
+    field: np.ndarray | None = None
 
 
-def find(predictor: Predictor, shot: Shot, options: InferOptions, meaning: tuple[str, str] | None = None) -> Finding:
-    """Apply a network to all frames.
+def find(
+    predictor: Predictor,
+    shot: Shot,
+    options: InferOptions,
+    meaning: tuple[str, str] | None = None,
+    field: np.ndarray | str | None = AUTO,
+) -> Finding:
+    """Apply a network to all frames; text that was burnt into their pixels is painted over first.
 
     Parameters
     ----------
@@ -70,22 +79,26 @@ def find(predictor: Predictor, shot: Shot, options: InferOptions, meaning: tuple
         The network, the frames and how they are looked at; device and views are those of the network.
     meaning
         Polarity and intensity where they were decided before; None decides here, for which the network may have to look twice.
+    field
+        What the collimator leaves open (see `Finding`) where that was found before; ``auto`` does what the options say.
 
     Raises
     ------
     SyntheXError
         When an option is unknown or an image does not fit the network.
     """
+    from SyntheXLib.inference.burnt_in import without_text
     from SyntheXLib.inference.domain import domain_warning
     from SyntheXLib.inference.polarity import asked_frames, find_meaning
     from SyntheXLib.inference.predict_images import open_field
 
     check_meaning(options.polarity, options.intensity)
-    frames, known = shot.frames, shot.known
+    frames, known = [without_text(frame) for frame in shot.frames], shot.known
     spacing = options.spacing or shot.facts.pixel_spacing_mm
     asked = [frames[number] for number in asked_frames(len(frames))]
     linear = "linear" in (known, options.intensity, shot.facts.intensity)
-    field = open_field(asked, linear) if options.collimation == AUTO else None
+    if isinstance(field, str):
+        field = open_field(asked, linear) if options.collimation == AUTO else None
     if known:
         images = [XrayImage(frame.astype(np.float32), known, spacing, field=field) for frame in frames]
         meaning = ("bone-dark", known)
@@ -100,4 +113,4 @@ def find(predictor: Predictor, shot: Shot, options: InferOptions, meaning: tuple
             )
         images = [image(frame, *meaning) for frame in frames]
     predictions = predictor.predict(images)
-    return Finding(predictor.task, predictions, meaning, domain_warning(predictor, images[0], predictions[0]) or "")
+    return Finding(predictor.task, predictions, meaning, domain_warning(predictor, images[0], predictions[0]) or "", field)

@@ -19,6 +19,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 import vtk
 
@@ -27,12 +28,14 @@ from SyntheXInferLib.image_nodes import frameCount, isSequence, shotOf, shownIma
 from SyntheXInferLib.options import InferOptions
 from SyntheXInferLib.result_nodes import FoundNodes, addFound, updateFound
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.inference.images import AUTO
 from SyntheXLib.tasks.task import Task
 
 if TYPE_CHECKING:
     from SyntheXLib.inference.predictor import Predictor
 
 _WINDOW_S = 3.0  # over which rate and latency are taken
+_FIELD_S = 10.0  # after which the collimator's field is looked for anew: that takes 0.1 to 2 s
 #: How long `LiveInference.poll` may wait for the thread; shorter than a frame of the window.
 LEND_S = 0.008
 
@@ -115,6 +118,8 @@ class LiveInference:
         self.running, self.problem = True, ""
         self._task: Task | None = None  # of the network
         self._meaning: tuple[str, str] | None = None  # decided on the first frame, as it would flicker
+        self._field: np.ndarray | str | None = AUTO
+        self._fieldTime = 0.0
         self._stamp: Any = None
         self._came: float | None = None  # when the frame came that waits
         self._future: Future[Finding] | None = None
@@ -198,8 +203,10 @@ class LiveInference:
             self.problem = str(error)
             return
         self._taken = (came, shot.frames.shape[1:])
-        load, options, meaning = self._load, self._options, self._meaning
-        self._future = self._executor.submit(_predict, load, shot, options, meaning)
+        now, field = self._clock(), self._field
+        if now - self._fieldTime > _FIELD_S or (isinstance(field, np.ndarray) and field.shape != shot.frames.shape[1:]):
+            field, self._fieldTime = AUTO, now
+        self._future = self._executor.submit(_predict, self._load, shot, self._options, self._meaning, field)
 
     def _take(self, future: Future[Finding]) -> bool:
         came, shape = self._taken
@@ -215,7 +222,7 @@ class LiveInference:
             logging.getLogger(__name__).exception("Live inference")
             self.stop(f"Live inference ended by an unexpected error: {type(error).__name__}: {error}")
             return False
-        self.problem, self._meaning = "", finding.meaning
+        self.problem, self._meaning, self._field = "", finding.meaning, finding.field
         if shape != tuple(reversed(self.volume.GetImageData().GetDimensions()[:2])):
             return False  # masks of the old size would not lie on the new image
         self._show(finding)
@@ -239,7 +246,9 @@ def _fits(found: FoundNodes, finding: Finding) -> bool:
     return not isSequence(found.segmentation) and len(found.landmarks) == 1 and found.taskOf() == finding.task
 
 
-def _predict(load: Callable[[], Predictor], shot: Shot, options: InferOptions, meaning: tuple[str, str] | None) -> Finding:
+def _predict(
+    load: Callable[[], Predictor], shot: Shot, options: InferOptions, meaning: tuple[str, str] | None, field: np.ndarray | str | None
+) -> Finding:
     """The thread's part; without warnings, as Slicer's Python console must not be written to from here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -247,4 +256,4 @@ def _predict(load: Callable[[], Predictor], shot: Shot, options: InferOptions, m
             predictor = load()
         except SyntheXError as error:
             raise _Ended(str(error)) from error
-        return find(predictor, shot, options, meaning)
+        return find(predictor, shot, options, meaning, field)

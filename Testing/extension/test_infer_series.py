@@ -225,8 +225,10 @@ def test_a_run_by_two_models_and_the_mirror_image_tells_what_is_unlike_the_valid
     np.testing.assert_allclose(one.landmark_spread, told, atol=0.01)
     assert min(told) > 0 and found.spread()[0] == pytest.approx(np.median([told, [Measures.of(found.landmarks[0], n).spread for n in range(14)]]))
     here_masks = [structureSpread(found.segmentation.GetSegmentation().GetNthSegment(number)) for number in range(6)]
-    run_masks = np.nanmean([each.structure_spread for each in result.predictions], axis=0)
-    np.testing.assert_allclose(run_masks, here_masks, atol=2e-4)
+    assert np.isfinite(here_masks).any()
+    for number, told_here in enumerate(here_masks):
+        values = [each.structure_spread[number] for each in result.predictions if np.isfinite(each.structure_spread[number])]
+        assert told_here == pytest.approx(np.mean(values), abs=2e-4) if values else np.isnan(told_here)
     alone = logic.predict(volume, path, CPU, series=True)
     assert not np.allclose(alone.landmarks[1].GetNthControlPointPosition(0), found.landmarks[1].GetNthControlPointPosition(0), atol=1e-3)
 
