@@ -83,6 +83,9 @@ def asSequence(volumeNode: Any) -> Any:
     first.SetAttribute(INTENSITY_ATTRIBUTE, volumeNode.GetAttribute(INTENSITY_ATTRIBUTE))
     sequence = _sequence(first, values, facts.frame_time_s)
     sequence.SetAttribute(FACTS_ATTRIBUTE, json.dumps(facts.to_dict()))
+    source = dicomFile(volumeNode)
+    if source is not None:
+        sequence.SetAttribute(FILE_ATTRIBUTE, str(source))
     return sequence
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Measures:
         words = markupsNode.GetNthControlPointDescription(index).replace(",", " ").split() if index >= 0 else []
         if words[:1] != ["confidence"]:
             return Measures()
-        pairs = dict(zip(words, words[1:], strict=False))
+        pairs = dict(pairwise(words))
         return Measures(*(float(pairs.get(name, _NAN)) for name in ("confidence", "presence", "spread")))
 
 

@@ -113,7 +113,9 @@ class LiveInference:
         self._image, self._load, self._options, self._clock = imageNode, load, options, clock
         self.volume = shownImage(imageNode)
         if frameCount(self.volume) > 1:
-            raise SyntheXError(f"Volume '{self.volume.GetName()}': expected a single image to follow, found {frameCount(self.volume)} slices.")
+            raise SyntheXError(
+                f"Volume '{self.volume.GetName()}': expected a single image to follow, found {frameCount(self.volume)} slices."
+            )
         self.found, self.threshold, self.showUnsure = found, options.threshold, True
         self.running, self.problem = True, ""
         self._task: Task | None = None  # of the network

@@ -74,7 +74,7 @@ class LivePanel:
         button.text = _("Stop live")
         enable(button, _("Stop following the image; what was found last stays"))
         self.live.threshold, self.live.showUnsure = p.threshold, p.showUnsure
-        if self._asked != self._ask():
+        if not lacks and self._asked != self._ask():  # an image that is gone is told by the next tick
             self.stop()
             self._start()
 
@@ -86,6 +86,7 @@ class LivePanel:
         else:
             with slicer.util.tryWithErrorDisplay(_("The image cannot be followed."), waitCursor=True):
                 self._start()
+                self._found = None  # so that the first result counts as new: an evaluation is of another frame
             self._changed()
 
     def stop(self, problem: str = "") -> None:

@@ -135,7 +135,12 @@ class SyntheXInferLogic:
         return LiveInference(imageNode, lambda: self._predictor(modelPath, options), options, found, executor)
 
     def startReport(
-        self, modelPath: ModelPaths, datasetFolder: Path | str, outFolder: Path | str, mode: str = "strict", options: InferOptions = _DEFAULT
+        self,
+        modelPath: ModelPaths,
+        datasetFolder: Path | str,
+        outFolder: Path | str,
+        mode: str = "strict",
+        options: InferOptions = _DEFAULT,
     ) -> ReportRun:
         """Evaluate a model on a data set, in processes of their own; see `report.ReportRun`."""
         return ReportRun(model_paths(modelPath), datasetFolder, outFolder, mode, options)

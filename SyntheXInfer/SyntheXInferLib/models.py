@@ -80,9 +80,7 @@ def modelFacts(path: Path | str) -> ModelFacts:
     try:
         from SyntheXLib.networks.model_file import read_model_description
     except ImportError as error:
-        raise SyntheXError(
-            f"Reading a model needs the package {error.name}, which is not installed: see the SyntheX module."
-        ) from error
+        raise SyntheXError(f"Reading a model needs the package {error.name}, which is not installed: see the SyntheX module.") from error
     try:
         description = read_model_description(path)
     except SyntheXError as error:

@@ -97,6 +97,36 @@ def test_the_last_trained_model_is_offered(panel: SimpleNamespace, scene: Any) -
     assert panel.ui.modelPath.currentPath == str(panel.model)  # a new scene begins with it
 
 
+def test_a_model_says_where_it_comes_from_and_a_bundle_is_chosen(panel: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    import qt
+
+    from SyntheXInferLib.logic import SyntheXInferLogic
+    from SyntheXInferLib.models import ModelFacts
+
+    folder = panel.model.parent / "hip_bundle"
+    (folder / "models").mkdir(parents=True)
+    ui = panel.ui
+    ui.modelPath.currentPath = str(folder)
+    assert ui.modelLabel.text == "The folder is no MONAI bundle: it has no configs/metadata.json."
+    (folder / "configs").mkdir()
+    (folder / "configs/metadata.json").write_text("{}", encoding="utf-8")
+    ui.modelPath.currentPath = ""
+    facts = ModelFacts(
+        HIP.title, HIP.structure_names, HIP.landmark_names, (360, 360), 0.774, "small", 40, 2000, ("pelvis",), ("p3",), "random", True
+    )
+    monkeypatch.setattr(SyntheXInferLogic, "modelFacts", lambda self, path: facts)
+    asked = SimpleNamespace(getExistingDirectory=lambda parent, title, start: str(folder))
+    monkeypatch.setattr(qt, "QFileDialog", asked)
+    ui.bundleButton.click()
+    assert panel.widget.parameters.modelPath == str(folder)
+    assert ui.modelLabel.text.endswith("; trained for 40 epochs on 2000 images of pelvis; started from random weights; MONAI bundle")
+    assert ui.modelLabel.toolTip.endswith("Held out: p3")
+    ui.modelPath.currentPath = str(panel.model)
+    ui.moreBundleButton.click()
+    ui.addModelButton.click()
+    assert panel.widget._more.models == [str(panel.model), str(folder)]
+
+
 @pytest.fixture
 def found(panel: SimpleNamespace, network: Network, xray: Any, scene: Any) -> SimpleNamespace:
     """The panel after a run on one image."""
@@ -140,6 +170,35 @@ def test_an_image_unlike_the_validation_is_warned_of(panel: SimpleNamespace, xra
     panel.ui.predictButton.click()
     assert panel.ui.statusLabel.text.endswith("Warning: the image is unlike the images.")
     assert panel.widget.found.warning() == "unlike the images"
+
+
+def test_the_spread_of_several_answers_is_told(panel: SimpleNamespace, network: Network, xray: Any) -> None:
+    from test_infer_evaluation import of_several_models
+
+    of_several_models(network)
+    choose(panel, xray)
+    panel.ui.predictButton.click()
+    assert "The answers differ by: landmarks 0.39 mm (median); masks 0.03 (mean 1 - Dice)." in panel.ui.statusLabel.text
+
+
+def test_a_dicom_segmentation_is_offered_for_a_dicom_image(panel: SimpleNamespace, network: Network, scene: Any, tmp_path: Path) -> None:
+    from test_infer_series import RAMP, write_dicom
+
+    ui = panel.ui
+    ui.imagePath.currentPath = str(write_dicom(tmp_path / "hip.dcm", RAMP, PixelSpacing=[0.5, 0.5]))
+    ui.loadButton.click()
+    ui.modelPath.currentPath = str(panel.model)
+    assert not ui.segCheckBox.enabled
+    ui.predictButton.click()
+    assert ui.segCheckBox.enabled
+    ui.pngCheckBox.checked, ui.niftiCheckBox.checked, ui.segCheckBox.checked = False, False, True
+    ui.exportPath.currentPath = str(tmp_path / "out")
+    ui.exportButton.click()
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"hip_seg.dcm", "hip_landmarks.mrk.json", "hip_overlay.png", "landmarks.csv"}
+    (tmp_path / "hip.dcm").unlink()
+    panel.widget.updateState()
+    assert (ui.segCheckBox.enabled, ui.segCheckBox.toolTip) == (False, "Needs an image of a DICOM file, which it refers to.")
 
 
 def reference(network: Network, xray: Any) -> tuple[Any, Any]:

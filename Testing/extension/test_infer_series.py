@@ -223,7 +223,9 @@ def test_a_run_by_two_models_and_the_mirror_image_tells_what_is_unlike_the_valid
     one, other = result.predictions[1], found.landmarks[1]
     told = [Measures.of(other, index).spread for index in range(14)]
     np.testing.assert_allclose(one.landmark_spread, told, atol=0.01)
-    assert min(told) > 0 and found.spread()[0] == pytest.approx(np.median([told, [Measures.of(found.landmarks[0], n).spread for n in range(14)]]))
+    assert min(told) > 0 and found.spread()[0] == pytest.approx(
+        np.median([told, [Measures.of(found.landmarks[0], n).spread for n in range(14)]])
+    )
     here_masks = [structureSpread(found.segmentation.GetSegmentation().GetNthSegment(number)) for number in range(6)]
     assert np.isfinite(here_masks).any()
     for number, told_here in enumerate(here_masks):
