@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from SyntheXLib.inference.predictor import Predictor
 
 _WINDOW_S = 3.0  # over which rate and latency are taken
-_FIELD_S = 10.0  # after which the collimator's field is looked for anew: that takes 0.1 to 2 s
+# The collimator's field is looked for anew after so long, and so many times as long as that took: 0.1 to 2 s, more on a busy computer.
+_FIELD_S, _FIELD_TIMES = 10.0, 10.0
 #: How long `LiveInference.poll` may wait for the thread; shorter than a frame of the window.
 LEND_S = 0.008
 
@@ -121,7 +122,8 @@ class LiveInference:
         self._task: Task | None = None  # of the network
         self._meaning: tuple[str, str] | None = None  # decided on the first frame, as it would flicker
         self._field: np.ndarray | str | None = AUTO
-        self._fieldTime = 0.0
+        self._fieldUntil = 0.0  # when it is to be looked for
+        self._begun = 0.0
         self._stamp: Any = None
         self._came: float | None = None  # when the frame came that waits
         self._future: Future[Finding] | None = None
@@ -175,7 +177,7 @@ class LiveInference:
     def numbers(self) -> LiveNumbers:
         """How well it keeps up now."""
         now = self._clock()
-        while self._ends and now - self._ends[0][0] > _WINDOW_S:
+        while len(self._ends) > 2 and now - self._ends[0][0] > _WINDOW_S:  # of a slow network the last two
             self._ends.popleft()
         latencies = [latency for _, latency in self._ends]
         # Over the time until now, so that it falls when the image stands still.
@@ -205,9 +207,9 @@ class LiveInference:
             self.problem = str(error)
             return
         self._taken = (came, shot.frames.shape[1:])
-        now, field = self._clock(), self._field
-        if now - self._fieldTime > _FIELD_S or (isinstance(field, np.ndarray) and field.shape != shot.frames.shape[1:]):
-            field, self._fieldTime = AUTO, now
+        field, self._begun = self._field, self._clock()
+        if self._begun >= self._fieldUntil or (isinstance(field, np.ndarray) and field.shape != shot.frames.shape[1:]):
+            field = self._field = AUTO
         self._future = self._executor.submit(_predict, self._load, shot, self._options, self._meaning, field)
 
     def _take(self, future: Future[Finding]) -> bool:
@@ -224,6 +226,9 @@ class LiveInference:
             logging.getLogger(__name__).exception("Live inference")
             self.stop(f"Live inference ended by an unexpected error: {type(error).__name__}: {error}")
             return False
+        now = self._clock()
+        if isinstance(self._field, str):
+            self._fieldUntil = now + max(_FIELD_S, _FIELD_TIMES * (now - self._begun))
         self.problem, self._meaning, self._field = "", finding.meaning, finding.field
         if shape != tuple(reversed(self.volume.GetImageData().GetDimensions()[:2])):
             return False  # masks of the old size would not lie on the new image

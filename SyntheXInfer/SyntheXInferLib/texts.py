@@ -97,7 +97,7 @@ def liveText(numbers: LiveNumbers, problem: str) -> str:
             rate=numbers.rate, latency=1000 * numbers.latency_s, done=numbers.done, passed=numbers.passed
         )
     else:
-        text = _("Waiting for a frame; {done} shown").format(done=numbers.done) if numbers.done else _("Waiting for the first frame ...")
+        text = _("Waiting for the first frame ...")
     return f"{text}\n{problem}" if problem else text
 
 
