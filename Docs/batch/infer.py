@@ -17,8 +17,9 @@ import slicer
 
 from SyntheXHomeLib.headless import ensureScene
 from SyntheXHomeLib.nodes import INTENSITY_ATTRIBUTE, ijkToWorld
+from SyntheXInferLib.landmark_nodes import confidenceOf
 from SyntheXInferLib.logic import SyntheXInferLogic
-from SyntheXInferLib.result_nodes import FoundNodes, addSegmentation, confidenceOf
+from SyntheXInferLib.result_nodes import FoundNodes, addSegmentation
 from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.outputs import LANDMARK_COLUMNS, write_csv

@@ -12,12 +12,15 @@ import slicer
 import vtk
 
 from SyntheXHomeLib.nodes import INTENSITY_ATTRIBUTE
+from SyntheXInferLib.finding import Shot
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.inference.dicom_images import is_dicom
 from SyntheXLib.inference.image_facts import ImageFacts, read_facts
 from SyntheXLib.inference.images import read_values, stem
 
 # Attribute of a volume or sequence node with what the file said of the image, see `inference.image_facts`.
 FACTS_ATTRIBUTE = "SyntheX.ImageFacts"
+FILE_ATTRIBUTE = "SyntheX.ImageFile"  # the file that it was loaded from
 _NO_SPACING = 1.0  # Slicer's, of pictures that say nothing of it
 
 
@@ -54,6 +57,7 @@ def loadImage(path: Path | str) -> Any:
     rowSpacing, columnSpacing = facts.pixel_spacing_mm or (_NO_SPACING, _NO_SPACING)
     volume = slicer.util.addVolumeFromArray(values[:1], np.diag([-columnSpacing, -rowSpacing, 1.0, 1.0]), stem(path))
     volume.SetAttribute(FACTS_ATTRIBUTE, json.dumps(replace(facts, frames=1).to_dict()))
+    volume.SetAttribute(FILE_ATTRIBUTE, str(path.resolve()))
     if facts.window is not None and volume.GetDisplayNode() is not None:
         volume.GetDisplayNode().SetAutoWindowLevel(False)
         volume.GetDisplayNode().SetWindowLevel(facts.window[1], facts.window[0])
@@ -61,6 +65,7 @@ def loadImage(path: Path | str) -> Any:
         return volume
     sequence = _sequence(volume, values, facts.frame_time_s)
     sequence.SetAttribute(FACTS_ATTRIBUTE, json.dumps(facts.to_dict()))
+    sequence.SetAttribute(FILE_ATTRIBUTE, str(path.resolve()))
     return sequence
 
 
@@ -78,6 +83,9 @@ def asSequence(volumeNode: Any) -> Any:
     first.SetAttribute(INTENSITY_ATTRIBUTE, volumeNode.GetAttribute(INTENSITY_ATTRIBUTE))
     sequence = _sequence(first, values, facts.frame_time_s)
     sequence.SetAttribute(FACTS_ATTRIBUTE, json.dumps(facts.to_dict()))
+    source = dicomFile(volumeNode)
+    if source is not None:
+        sequence.SetAttribute(FILE_ATTRIBUTE, str(source))
     return sequence
 
 
@@ -139,6 +147,37 @@ def framesOf(imageNode: Any) -> np.ndarray:
     if len(shapes) != 1 or next(iter(shapes))[0] != 1:
         raise SyntheXError(f"Sequence '{name}': expected single grey images of one size, found {sorted(shapes) or 'none'}.")
     return np.concatenate(frames)
+
+
+def shotOf(imageNode: Any, volumeNode: Any | None = None) -> Shot:
+    """The frames of an image as they are now.
+
+    Parameters
+    ----------
+    imageNode
+        The image, of which is known what is known of the frames.
+    volumeNode
+        What shows one frame of it, of which alone the pixels are then taken.
+
+    Raises
+    ------
+    SyntheXError
+        As `framesOf`.
+    """
+    frames = framesOf(imageNode if volumeNode is None else volumeNode)
+    facts = replace(factsOf(imageNode), shape=frames.shape[1:], frames=len(frames))
+    return Shot(imageNode.GetName(), np.array(frames), facts, knownIntensity(imageNode))
+
+
+def dicomFile(imageNode: Any) -> Path | None:
+    """The DICOM file whose frames are those of an image, if it is known and still there."""
+    told = imageNode.GetAttribute(FILE_ATTRIBUTE)
+    first = imageNode.GetNthDataNode(0) if isSequence(imageNode) and frameCount(imageNode) else imageNode
+    path = Path(told) if told else _databaseFile(first)
+    if path is None or not path.is_file() or not is_dicom(path):
+        return None
+    facts, own = read_facts(path), factsOf(imageNode)
+    return path if (facts.shape, facts.frames) == (own.shape, own.frames) else None
 
 
 def knownIntensity(imageNode: Any) -> str | None:

@@ -12,7 +12,8 @@ import vtk
 
 from SyntheXHomeLib.nodes import pointsInWorld
 from SyntheXHomeLib.subject_hierarchy import remove_nodes
-from SyntheXInferLib.result_nodes import FoundNodes, confidenceOf, eachFrame, pixelsOf, segmentIds, segmentMasks
+from SyntheXInferLib.landmark_nodes import confidenceOf
+from SyntheXInferLib.result_nodes import FoundNodes, eachFrame, pixelsOf, segmentIds, segmentMasks
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation import metrics
 from SyntheXLib.evaluation.curve import ActivationCurve, activation_curve

@@ -8,9 +8,11 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from SyntheXHomeLib.image_nodes import dicomFile
 from SyntheXHomeLib.panels import enable, needs
 from SyntheXInferLib.evaluation import Comparison
 from SyntheXInferLib.logic import SyntheXInferLogic
+from SyntheXInferLib.parameters import spacingOf
 from SyntheXInferLib.result_nodes import FoundNodes
 from SyntheXInferLib.texts import comparisonText
 
@@ -48,6 +50,9 @@ class EvaluationPanel:
         enable(self._ui.curveButton, _("Mean error against the share of activated landmarks, in a plot view"), why or points)
         tip = _("Write masks, landmarks and overlays, and the evaluation where there is a reference")
         enable(self._ui.exportButton, tip, why or needs((path != "", _("a folder"))))
+        source = None if found is None or p is None or p.resultImage is None else dicomFile(p.resultImage)
+        reason = "" if source is not None else _("Needs an image of a DICOM file, which it refers to.")
+        enable(self._ui.segCheckBox, _("DICOM Segmentation that refers to the image"), reason)
 
     def showTable(self) -> None:
         """Show the table of the scene; hide the view without one."""
@@ -89,8 +94,8 @@ class EvaluationPanel:
     def _compare(self) -> Comparison:
         p = self.parameters
         assert self._found is not None
-        spacing = (p.spacing, p.spacing) if p.spacing else None
-        return self._logic.compare(p.resultImage, self._found, self._logic.reference(p.referenceMasks, p.referencePoints), spacing)
+        reference = self._logic.reference(p.referenceMasks, p.referencePoints)
+        return self._logic.compare(p.resultImage, self._found, reference, spacingOf(p))
 
     def onEvaluate(self) -> None:
         """Hold the result against the reference."""
@@ -124,5 +129,9 @@ class EvaluationPanel:
             p, folder = self.parameters, Path(self._ui.exportPath.currentPath).expanduser()
             reference = p.referenceMasks is not None or p.referencePoints is not None
             assert self._found is not None
-            made = self._logic.export(folder, p.resultImage, self._found, p.threshold, self._compare() if reference else None)
+            # A scene may ask for DICOM SEG of an image that has no DICOM file.
+            wanted = {"png": p.exportPng, "nifti": p.exportNifti, "seg": p.exportSeg and self._ui.segCheckBox.enabled}
+            masks = tuple(name for name, on in wanted.items() if on)
+            comparison = self._compare() if reference else None
+            made = self._logic.export(folder, p.resultImage, self._found, p.threshold, comparison, masks, spacingOf(p))
             self._ui.statusLabel.text = _("Wrote {count} files to {folder}.").format(count=len(made), folder=folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,16 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 
-from SyntheXHomeLib.image_nodes import frameCount, knownIntensity
+from SyntheXHomeLib.image_nodes import dicomFile, factsOf, frameCount, knownIntensity
 from SyntheXHomeLib.nodes import ijkToWorld, pointsInWorld
 from SyntheXInferLib.evaluation import COLUMNS, Comparison
-from SyntheXInferLib.result_nodes import FoundNodes, eachFrame, predictionsOf
+from SyntheXInferLib.result_nodes import FoundNodes, eachFrame, predictionsOf, segmentIds, structureSpread
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write
+from SyntheXLib.inference.dicom_seg import write_seg
 from SyntheXLib.inference.images import XrayImage, xray_image
-from SyntheXLib.inference.outputs import LANDMARK_COLUMNS, landmark_rows, write_csv, write_masks
-from SyntheXLib.inference.predict_images import write_overlay
+from SyntheXLib.inference.outputs import LANDMARK_COLUMNS, MEASURE_COLUMNS, landmark_rows, measure_rows, write_csv, write_masks
+from SyntheXLib.inference.predict_images import MASK_FORMATS, write_overlay
 from SyntheXLib.inference.predictions import LANDMARKS, Prediction
 from SyntheXLib.scene.case_files import itk_image
 from SyntheXLib.scene.landmarks import write_markups
@@ -26,7 +28,13 @@ from SyntheXLib.tasks.task import Task
 
 
 def exportResult(
-    folder: Path | str, imageNode: Any, found: FoundNodes, threshold: float, comparison: Comparison | None = None
+    folder: Path | str,
+    imageNode: Any,
+    found: FoundNodes,
+    threshold: float,
+    comparison: Comparison | None = None,
+    masks: Sequence[str] = MASK_FORMATS[:2],
+    spacing: tuple[float, float] | None = None,
 ) -> list[Path]:
     """Write masks, landmarks and overlays of each frame, and the evaluation.
 
@@ -40,38 +48,59 @@ def exportResult(
         Confidence above which a landmark counts as found.
     comparison
         Against a reference, see `evaluation.compare`; None without one.
+    masks
+        Of ``png``, ``nifti`` and ``seg``, a DICOM Segmentation, which refers to the DICOM file of the image.
+    spacing
+        Height and width of a pixel in mm on the detector; None takes what is known of the image.
 
     Returns
     -------
     list of Path
         For each frame NAME_labels.png (or one picture for each structure where they overlap) and NAME_labels.nii.gz (or one for each
-        structure), NAME_landmarks.mrk.json and NAME_overlay.png; landmarks.csv in pixels; evaluation.csv and activation.csv.
+        structure), NAME_landmarks.mrk.json and NAME_overlay.png; NAME_seg.dcm; landmarks.csv in pixels and mm; of several models or views
+        structures.csv, how far they differ; evaluation.csv and activation.csv.
 
     Raises
     ------
     SyntheXError
-        When the result is not one of SyntheX Infer, or a file cannot be written.
+        When the result is not one of SyntheX Infer, there is no DICOM file to refer to, or a file cannot be written.
     """
     folder, task = Path(folder), found.taskOf()
+    source = dicomFile(imageNode) if "seg" in masks else None
+    if "seg" in masks and source is None:
+        raise SyntheXError(f"'{imageNode.GetName()}': DICOM SEG refers to the DICOM file of the image, which is not known here.")
+    spacing = spacing or factsOf(imageNode).pixel_spacing_mm
     made: list[Path] = []
     rows: list[list[Any]] = []
+    spreads: list[list[Any]] = []
+    bits: list[np.ndarray] = []
     stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in imageNode.GetName()) or "image"
     frames, number = frameCount(imageNode), 0
     for volume, nodes in eachFrame(imageNode, found):
         pixels = slicer.util.arrayFromVolume(volume)
         for frame, prediction in enumerate(predictionsOf(volume, nodes, task)):
             name = stem if frames == 1 else f"{stem}_{number:04d}"
-            made += write_masks(folder, name, prediction.mask, task)
-            made += _writeNifti(folder, name, volume, frame, prediction, task)
+            bits.append(prediction.mask)
+            made += write_masks(folder, name, prediction.mask, task) if "png" in masks else []
+            made += _writeNifti(folder, name, volume, frame, prediction, task) if "nifti" in masks else []
             if frame < len(nodes.landmarks):
                 made.append(folder / f"{name}_landmarks.mrk.json")
                 _writeMarkups(made[-1], nodes.landmarks[frame], imageNode.GetName())
             made.append(folder / f"{name}_overlay.png")
             write_overlay(made[-1], _image(volume, pixels[frame], found.meaning()), prediction, task, threshold)
-            rows += [[imageNode.GetName(), number, *row] for row in landmark_rows(prediction, task, threshold)]
+            marks = zip(landmark_rows(prediction, task, threshold), measure_rows(prediction, spacing), strict=True)
+            rows += [[imageNode.GetName(), number, *row, *more] for row, more in marks]
             number += 1
+        own = number - 1 if len(pixels) == 1 else ""  # the slices of a volume share a segmentation
+        spreads += [[imageNode.GetName(), own, *row] for row in _spreads(nodes.segmentation)]
+    if source is not None:
+        made.append(folder / f"{stem}_seg.dcm")
+        write_seg(made[-1], source, bits, task)
     made.append(folder / LANDMARKS)
-    write_csv(made[-1], ["image", "frame", *LANDMARK_COLUMNS], rows)
+    write_csv(made[-1], ["image", "frame", *LANDMARK_COLUMNS, *MEASURE_COLUMNS], rows)
+    if spreads:
+        made.append(folder / "structures.csv")
+        write_csv(made[-1], ["image", "frame", "structure", "spread"], spreads)
     if comparison is not None:
         curve = comparison.curve()
         made += [folder / "evaluation.csv", folder / "activation.csv"]
@@ -79,6 +108,13 @@ def exportResult(
         shares = np.stack([100 * curve.share, curve.error_mm, curve.confidence], axis=1)
         write_csv(made[-1], ["activated_percent", "mean_error_mm", "threshold"], shares.tolist())
     return made
+
+
+def _spreads(segmentationNode: Any) -> list[list[str]]:
+    """Name and spread of the structures of which it is known."""
+    segmentation = segmentationNode.GetSegmentation()
+    values = [(name, structureSpread(segmentation.GetSegment(key))) for name, key in segmentIds(segmentationNode).values()]
+    return [[name, f"{value:.4f}"] for name, value in values if np.isfinite(value)]
 
 
 def _image(volume: Any, pixels: np.ndarray, meaning: tuple[str, str]) -> XrayImage:

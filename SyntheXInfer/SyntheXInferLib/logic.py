@@ -2,56 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import slicer
 
 from SyntheXHomeLib import image_nodes, parameter_node
-from SyntheXHomeLib.image_nodes import factsOf, framesOf, isSequence, knownIntensity
+from SyntheXHomeLib.image_nodes import factsOf, framesOf, isSequence, knownIntensity, shotOf
 from SyntheXHomeLib.subject_hierarchy import put_in_folder, remove_nodes
 from SyntheXInferLib.evaluation import Comparison, addCurve, compare, evaluationTable, removeCurve
-from SyntheXInferLib.export import exportResult
-from SyntheXInferLib.result_nodes import FoundNodes, addLandmarks, addSegmentation, markThreshold, note
-from SyntheXInferLib.series import SeriesResult, SeriesRun, addSeries, browse, markSeries, removeSeries
+from SyntheXInferLib.export import MASK_FORMATS, exportResult
+from SyntheXInferLib.finding import Finding, find
+from SyntheXInferLib.landmark_nodes import markThreshold
+from SyntheXInferLib.live import LiveInference
+from SyntheXInferLib.models import ModelFacts, modelFacts, modelStamp
+from SyntheXInferLib.options import InferOptions
+from SyntheXInferLib.report import ReportRun
+from SyntheXInferLib.result_nodes import FoundNodes, addFound
+from SyntheXInferLib.series import SeriesRun, addSeries, browse, markSeries, removeSeries
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.inference.images import AUTO, XrayImage, check_meaning, xray_image
+from SyntheXLib.inference.image_facts import ImageFacts
+from SyntheXLib.inference.images import check_meaning
 from SyntheXLib.inference.outputs import ModelPaths, model_paths
-from SyntheXLib.inference.predictions import CONFIDENCE_THRESHOLD, Prediction
+from SyntheXLib.inference.predictions import CONFIDENCE_THRESHOLD
 
 if TYPE_CHECKING:
-    from SyntheXLib.inference.image_facts import ImageFacts
     from SyntheXLib.inference.predictor import Predictor
 
 _PARAMETERS = "SyntheXInfer"
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What a model file says of itself.
-
-    Attributes
-    ----------
-    task, structures, landmarks
-        Title of the task, names of its structures and landmarks.
-    shape, pixel_spacing_mm
-        Rows and columns of the images trained on, and side of their pixels on the detector.
-    size
-        Size of the network.
-    epochs, images
-        Epochs of the training and its number of images; None where it does not say.
-    """
-
-    task: str
-    structures: tuple[str, ...]
-    landmarks: tuple[str, ...]
-    shape: tuple[int, int]
-    pixel_spacing_mm: float
-    size: str
-    epochs: int | None
-    images: int | None
+_DEFAULT = InferOptions()
 
 
 class SyntheXInferLogic:
@@ -82,50 +62,12 @@ class SyntheXInferLogic:
         return factsOf(imageNode)
 
     def modelFacts(self, modelPath: Path | str) -> ModelFacts:
-        """What a model file says of itself.
-
-        Raises
-        ------
-        SyntheXError
-            When torch is not installed, or the file is missing or no model.
-        """
-        try:
-            from SyntheXLib.networks.model_file import read_model_description
-        except ImportError as error:
-            raise SyntheXError(
-                f"Reading a model needs the package {error.name}, which is not installed: see the SyntheX module."
-            ) from error
-        from SyntheXLib.tasks.task import Task
-
-        description = read_model_description(modelPath)
-        task = Task.from_dict(description.task, str(modelPath))
-        training = description.training
-        return ModelFacts(
-            task.title,
-            task.structure_names,
-            task.landmark_names,
-            description.image_size,
-            description.pixel_spacing_mm,
-            description.size,
-            training.get("epoch"),
-            training.get("images"),
-        )
+        """What a model file or bundle says of itself, see `models.modelFacts`."""
+        return modelFacts(modelPath)
 
     # Finding
 
-    def predict(
-        self,
-        volumeNode: Any,
-        modelPath: ModelPaths,
-        threshold: float = CONFIDENCE_THRESHOLD,
-        device: str = "auto",
-        polarity: str = AUTO,
-        intensity: str = AUTO,
-        series: bool = False,
-        spacing: tuple[float, float] | None = None,
-        flip: bool = False,
-        collimation: str = AUTO,
-    ) -> FoundNodes:
+    def predict(self, volumeNode: Any, modelPath: ModelPaths, options: InferOptions = _DEFAULT, series: bool = False) -> FoundNodes:
         """Find structures and landmarks.
 
         Parameters
@@ -134,22 +76,11 @@ class SyntheXInferLogic:
             An image, or with `series` the frames of a fluoroscopy run as slices. One that the Simulate module made is known to be the
             linear detector signal.
         modelPath
-            Model file, or several for an ensemble.
-        threshold
-            Confidence above which a landmark counts as found.
-        device
-            ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        polarity, intensity
-            What the numbers mean, see `SyntheXLib.inference.images` and, for ``auto``, `SyntheXLib.inference.polarity`; not asked of images
-            of the Simulate module.
+            Model file or bundle, or several for an ensemble.
+        options
+            How the image is looked at.
         series
             Take the slices of a volume for frames.
-        spacing
-            Height and width of a pixel in mm on the detector; None takes what is known of the image.
-        flip
-            Look at the mirror image too, and average.
-        collimation
-            ``auto``: what the collimator covers is found and not looked at; ``none``: the whole image is open.
 
         Raises
         ------
@@ -159,35 +90,17 @@ class SyntheXInferLogic:
         frames = framesOf(volumeNode)
         if len(frames) != 1 and not series:
             raise SyntheXError(f"Volume '{volumeNode.GetName()}': expected a single grey image, found an array of shape {frames.shape}.")
-        predictor = self._predictor(modelPath, device, flip)
-        predictions, meaning, warning = self._predictions(predictor, volumeNode, frames, polarity, intensity, spacing, collimation)
-        name, task = volumeNode.GetName(), predictor.task
-        titles = [f"{name} landmarks"] if len(frames) == 1 else [f"{name} landmarks {frame}" for frame in range(len(frames))]
-        found = FoundNodes(
-            addSegmentation(f"{name} structures", volumeNode, predictions, task),
-            tuple(addLandmarks(titles[k], volumeNode, k, found, task, threshold) for k, found in enumerate(predictions)),
-        )
-        return note(found, task, meaning, warning)
+        finding = find(self._predictor(modelPath, options), shotOf(volumeNode), options)
+        return addFound(volumeNode.GetName(), volumeNode, finding, options.threshold)
 
-    def predictSequence(
-        self,
-        sequenceNode: Any,
-        modelPath: ModelPaths,
-        threshold: float = CONFIDENCE_THRESHOLD,
-        device: str = "auto",
-        polarity: str = AUTO,
-        intensity: str = AUTO,
-        spacing: tuple[float, float] | None = None,
-        flip: bool = False,
-        collimation: str = AUTO,
-    ) -> FoundNodes:
+    def predictSequence(self, sequenceNode: Any, modelPath: ModelPaths, options: InferOptions = _DEFAULT) -> FoundNodes:
         """Find structures and landmarks in all images of a vtkMRMLSequenceNode, in this process.
 
         Parameters
         ----------
         sequenceNode
             Its data nodes are single images of one size.
-        modelPath, threshold, device, polarity, intensity, spacing, flip, collimation
+        modelPath, options
             As `predict` takes them.
 
         Returns
@@ -200,27 +113,38 @@ class SyntheXInferLogic:
         SyntheXError
             As `predict`.
         """
-        frames = framesOf(sequenceNode)
-        predictor = self._predictor(modelPath, device, flip)
-        predictions, meaning, warning = self._predictions(predictor, sequenceNode, frames, polarity, intensity, spacing, collimation)
-        return note(addSeries(sequenceNode, predictions, predictor.task, threshold), predictor.task, meaning, warning)
+        finding = find(self._predictor(modelPath, options), shotOf(sequenceNode), options)
+        return addSeries(sequenceNode, finding, options.threshold)
 
-    def startSeries(
+    def startSeries(self, imageNode: Any, modelPath: ModelPaths, options: InferOptions = _DEFAULT) -> SeriesRun:
+        """As `predictSequence`, also for the slices of a volume, in a process of its own; see `series.SeriesRun`."""
+        check_meaning(options.polarity, options.intensity)
+        return SeriesRun(imageNode, model_paths(modelPath), options)
+
+    def startLive(
         self,
         imageNode: Any,
         modelPath: ModelPaths,
-        device: str = "auto",
-        polarity: str = AUTO,
-        intensity: str = AUTO,
-        spacing: tuple[float, float] | None = None,
-        flip: bool = False,
-        collimation: str = AUTO,
-    ) -> SeriesRun:
-        """As `predictSequence`, also for the slices of a volume, in a process of its own; see `series.SeriesRun`."""
-        check_meaning(polarity, intensity)
-        return SeriesRun(imageNode, model_paths(modelPath), device, polarity, intensity, spacing, flip, collimation)
+        options: InferOptions = _DEFAULT,
+        found: FoundNodes | None = None,
+        executor: Executor | None = None,
+    ) -> LiveInference:
+        """Follow an image that changes; `found` and `executor` as `live.LiveInference` takes them, whose `poll` is to be called often."""
+        check_meaning(options.polarity, options.intensity)
+        return LiveInference(imageNode, lambda: self._predictor(modelPath, options), options, found, executor)
 
-    def showSeries(self, imageNode: Any, result: SeriesResult, threshold: float) -> tuple[Any, FoundNodes]:
+    def startReport(
+        self,
+        modelPath: ModelPaths,
+        datasetFolder: Path | str,
+        outFolder: Path | str,
+        mode: str = "strict",
+        options: InferOptions = _DEFAULT,
+    ) -> ReportRun:
+        """Evaluate a model on a data set, in processes of their own; see `report.ReportRun`."""
+        return ReportRun(model_paths(modelPath), datasetFolder, outFolder, mode, options)
+
+    def showSeries(self, imageNode: Any, finding: Finding, threshold: float) -> tuple[Any, FoundNodes]:
         """The result of a `SeriesRun` as sequences that are browsed with the images; a volume of slices becomes a sequence first.
 
         Returns
@@ -229,7 +153,7 @@ class SyntheXInferLogic:
             The images and what was found on them.
         """
         sequence = imageNode if isSequence(imageNode) else image_nodes.asSequence(imageNode)
-        found = note(addSeries(sequence, result.predictions, result.task, threshold), result.task, result.meaning, result.warning)
+        found = addSeries(sequence, finding, threshold)
         browse(sequence, found)
         return sequence, found
 
@@ -296,54 +220,26 @@ class SyntheXInferLogic:
         removeCurve(chartNode)
 
     def export(
-        self, folder: Path | str, imageNode: Any, found: FoundNodes, threshold: float, comparison: Comparison | None = None
+        self,
+        folder: Path | str,
+        imageNode: Any,
+        found: FoundNodes,
+        threshold: float,
+        comparison: Comparison | None = None,
+        masks: tuple[str, ...] = MASK_FORMATS[:2],
+        spacing: tuple[float, float] | None = None,
     ) -> list[Path]:
         """Write masks, landmarks, overlays and the evaluation into a folder, see `export.exportResult`."""
-        return exportResult(folder, imageNode, found, threshold, comparison)
+        return exportResult(folder, imageNode, found, threshold, comparison, masks, spacing)
 
     # Inside
 
-    def _predictor(self, modelPath: ModelPaths, device: str, flip: bool) -> Predictor:
+    def _predictor(self, modelPath: ModelPaths, options: InferOptions) -> Predictor:
         """The models, kept from one call to the next as long as their files are the same."""
         from SyntheXLib.inference.predictor import Predictor
 
         paths = model_paths(modelPath)
-        key = (tuple((str(path), path.stat().st_mtime if path.is_file() else 0.0) for path in paths), device, flip)
+        key = (tuple((str(path), modelStamp(path)) for path in paths), options.device, options.views)
         if self._loaded is None or self._loaded[0] != key:
-            self._loaded = (key, Predictor.load(paths, device, ("plain", "flip") if flip else ("plain",)))
+            self._loaded = (key, Predictor.load(paths, options.device, options.views))
         return self._loaded[1]
-
-    @staticmethod
-    def _predictions(
-        predictor: Predictor,
-        imageNode: Any,
-        frames: np.ndarray,
-        polarity: str,
-        intensity: str,
-        spacing: tuple[float, float] | None,
-        collimation: str,
-    ) -> tuple[list[Prediction], tuple[str, str], str]:
-        """A prediction for each frame, what their numbers were taken for, and the warning of `inference.domain` or none."""
-        from SyntheXLib.inference.domain import domain_warning
-        from SyntheXLib.inference.polarity import asked_frames, find_meaning
-        from SyntheXLib.inference.predict_images import open_field
-
-        check_meaning(polarity, intensity)
-        facts, known = factsOf(imageNode), knownIntensity(imageNode)
-        spacing = spacing or facts.pixel_spacing_mm
-        where = f"Volume '{imageNode.GetName()}'"
-        asked = [frames[number] for number in asked_frames(len(frames))]
-        linear = "linear" in (known, intensity, facts.intensity)
-        field = open_field(asked, linear) if collimation == AUTO else None
-        if known:
-            images = [XrayImage(frame.astype(np.float32), known, spacing, field=field) for frame in frames]
-            meaning = ("bone-dark", known)
-        else:
-
-            def image(frame: np.ndarray, turned: str, meant: str) -> XrayImage:
-                return replace(xray_image(frame, turned, meant, spacing, where), field=field)
-
-            meaning = find_meaning(predictor, facts, polarity, intensity, lambda *meant: [image(one, *meant) for one in asked])
-            images = [image(frame, *meaning) for frame in frames]
-        predictions = predictor.predict(images)
-        return predictions, meaning, domain_warning(predictor, images[0], predictions[0]) or ""

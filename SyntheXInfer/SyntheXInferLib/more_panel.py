@@ -1,4 +1,4 @@
-"""The part of the panel for how the image is looked at: by several models, mirrored too, inside the collimator's field."""
+"""The part of the panel for an ensemble: further models that are asked, too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import ctk
 from slicer.i18n import tr as _
 
 from SyntheXHomeLib.panels import enable
+from SyntheXInferLib.model_panel import chooseFolder
+from SyntheXInferLib.models import isModel
 
 
 class MorePanel:
@@ -23,7 +25,8 @@ class MorePanel:
     def __init__(self, ui: Any) -> None:
         self._ui = ui
         self.parameters: Any = None
-        ui.morePath.filters = ctk.ctkPathLineEdit.Files
+        ui.morePath.filters = ctk.ctkPathLineEdit.Files | ctk.ctkPathLineEdit.Dirs
+        ui.moreBundleButton.connect("clicked(bool)", lambda: chooseFolder(ui.morePath))
         ui.morePath.connect("currentPathChanged(QString)", self._updateButtons)
         ui.addModelButton.connect("clicked(bool)", self.onAdd)
         ui.removeModelButton.connect("clicked(bool)", self.onRemove)
@@ -31,14 +34,9 @@ class MorePanel:
 
     @property
     def models(self) -> list[str]:
-        """Model files that are asked: the chosen one, and those of the list."""
+        """Model files and bundles that are asked: the chosen one, and those of the list."""
         p = self.parameters
         return list(dict.fromkeys([p.modelPath, *p.moreModels]))
-
-    def options(self) -> dict[str, Any]:
-        """As `SyntheXInferLogic.predict` takes them."""
-        p = self.parameters
-        return {"flip": p.flip, "collimation": "auto" if p.findField else "none"}
 
     def update(self) -> None:
         """Show the list."""
@@ -69,9 +67,9 @@ class MorePanel:
         if p is None:
             return
         path = ui.morePath.currentPath
-        lacks = "" if path and Path(path).expanduser().is_file() else _("Needs a model file.")
+        lacks = "" if path and isModel(Path(path).expanduser()) else _("Needs a model.")
         if not lacks and str(Path(path).expanduser()) in self.models:
             lacks = _("It is chosen already.")
         enable(ui.addModelButton, _("Ask this model too; the answers are averaged"), lacks)
         lacks = "" if ui.modelList.currentRow >= 0 else _("Select a model in the list first.")
-        enable(ui.removeModelButton, _("Take the model off the list; its file stays"), lacks)
+        enable(ui.removeModelButton, _("Take the model off the list; it stays on the disk"), lacks)

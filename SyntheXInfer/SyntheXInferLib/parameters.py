@@ -7,6 +7,9 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Choice, Decimals, Default, SingleStep, WithinRange, parameterNodeWrapper
 
+from SyntheXInferLib.options import InferOptions
+from SyntheXLib.evaluation.modes import MODES
+from SyntheXLib.inference.images import AUTO
 from SyntheXLib.inference.predictions import CONFIDENCE_THRESHOLD
 
 _Share = Annotated[float, WithinRange(0, 1), Decimals(2), SingleStep(0.05)]
@@ -54,6 +57,7 @@ class InferParameters:
     modelPath: str = ""
     moreModels: list[str]  # of an ensemble
     flip: bool = False
+    turn: bool = False
     findField: bool = True
     device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"]), Default("auto")]
     threshold: _Share = CONFIDENCE_THRESHOLD
@@ -61,9 +65,33 @@ class InferParameters:
     opacity: _Share = 0.5
     referenceMasks: Union[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLSequenceNode, None]  # noqa: UP007
     referencePoints: Union[slicer.vtkMRMLMarkupsFiducialNode, slicer.vtkMRMLSequenceNode, None]  # noqa: UP007
+    exportPng: bool = True
+    exportNifti: bool = True
+    exportSeg: bool = False
+    reportMode: Annotated[str, Choice(list(MODES)), Default(MODES[0])]
     # What was made, so that it is found again after the scene was loaded.
     resultImage: Union[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSequenceNode, None]  # noqa: UP007
     masks: Union[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLSequenceNode, None]  # noqa: UP007
     points: Union[slicer.vtkMRMLMarkupsFiducialNode, slicer.vtkMRMLSequenceNode, None]  # noqa: UP007
     table: slicer.vtkMRMLTableNode
     chart: slicer.vtkMRMLPlotChartNode
+
+
+def spacingOf(parameters: InferParameters) -> tuple[float, float] | None:
+    """Height and width of a pixel as the user gave them; None for what was found."""
+    return (parameters.spacing, parameters.spacing) if parameters.spacing else None
+
+
+def optionsOf(parameters: InferParameters) -> InferOptions:
+    """How the panel says that images are looked at."""
+    p = parameters
+    return InferOptions(
+        threshold=p.threshold,
+        device=p.device,
+        polarity=str(p.polarity.value),
+        intensity=str(p.intensity.value),
+        spacing=spacingOf(p),
+        flip=p.flip,
+        turn=p.turn,
+        collimation=AUTO if p.findField else "none",
+    )

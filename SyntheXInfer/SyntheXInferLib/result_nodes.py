@@ -9,20 +9,24 @@ from typing import Any
 
 import numpy as np
 import slicer
+import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from SyntheXHomeLib.image_nodes import isSequence
 from SyntheXHomeLib.nodes import ijkToWorld, pointsInWorld
+from SyntheXInferLib.finding import Finding
+from SyntheXInferLib.landmark_nodes import Measures, addLandmarks, fillLandmarks
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.predictions import Prediction
 from SyntheXLib.scene.case_files import plain_name
 from SyntheXLib.tasks.labels import structure_masks
 from SyntheXLib.tasks.task import Task
 
-_SURE, _UNSURE = (0.2, 0.9, 0.3), (0.6, 0.6, 0.6)  # colours of points above and below the threshold
 # Attributes of the masks: the task as JSON, and what the numbers of the image were taken for.
 TASK_ATTRIBUTE, POLARITY_ATTRIBUTE, INTENSITY_TAKEN_ATTRIBUTE = "SyntheX.Task", "SyntheX.Polarity", "SyntheX.IntensityTaken"
 WARNING_ATTRIBUTE = "SyntheX.Warning"  # what is unlike the images that the model was validated on
+SPREAD_TAG = "SyntheX.Spread"  # of a segment: how far several models or views differ, see `Prediction.structure_spread`
+_BINARY = "Binary labelmap"
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,7 @@ class FoundNodes:
     @property
     def pointLists(self) -> tuple[Any, ...]:
         """The markups of all frames."""
-        return tuple(
-            part
-            for node in self.landmarks
-            for part in ([node.GetNthDataNode(place) for place in range(node.GetNumberOfDataNodes())] if isSequence(node) else [node])
-        )
+        return tuple(part for node in self.landmarks for part in _dataNodes(node))
 
     def landmarkCounts(self) -> tuple[int, int]:
         """Landmarks above the threshold, and all, over all frames."""
@@ -79,21 +79,81 @@ class FoundNodes:
         """Polarity and intensity that the image was taken for; empty where it is not known."""
         return self.segmentation.GetAttribute(POLARITY_ATTRIBUTE) or "", self.segmentation.GetAttribute(INTENSITY_TAKEN_ATTRIBUTE) or ""
 
+    def spread(self) -> tuple[float, float]:
+        """How far several models or views were apart: landmarks, median in pixels; masks, mean of 1 - Dice. NaN where it is not known."""
+        points = [Measures.of(node, index).spread for node in self.pointLists for index in range(node.GetNumberOfControlPoints())]
+        nodes = _dataNodes(self.segmentation)
+        masks = [structureSpread(segment) for node in nodes for segment in _segments(node)]
+        known = [[value for value in values if np.isfinite(value)] for values in (points, masks)]
+        return (
+            float(np.median(known[0])) if known[0] else float("nan"),
+            float(np.mean(known[1])) if known[1] else float("nan"),
+        )
+
     def warning(self) -> str:
         """What is unlike the images that the model was validated on, see `inference.domain`; empty when nothing is known to be."""
         return self.segmentation.GetAttribute(WARNING_ATTRIBUTE) or ""
 
 
-def note(found: FoundNodes, task: Task, meaning: tuple[str, str], warning: str = "") -> FoundNodes:
+def note(found: FoundNodes, finding: Finding) -> FoundNodes:
     """Keep on the masks what `FoundNodes.taskOf`, `FoundNodes.meaning` and `FoundNodes.warning` tell."""
+    node = found.segmentation
     for name, value in (
-        (TASK_ATTRIBUTE, json.dumps(task.to_dict())),
-        (POLARITY_ATTRIBUTE, meaning[0]),
-        (INTENSITY_TAKEN_ATTRIBUTE, meaning[1]),
-        (WARNING_ATTRIBUTE, warning),
+        (TASK_ATTRIBUTE, json.dumps(finding.task.to_dict())),
+        (POLARITY_ATTRIBUTE, finding.meaning[0]),
+        (INTENSITY_TAKEN_ATTRIBUTE, finding.meaning[1]),
+        (WARNING_ATTRIBUTE, finding.warning),
     ):
-        found.segmentation.SetAttribute(name, value)
+        if node.GetAttribute(name) != value:
+            node.SetAttribute(name, value)
     return found
+
+
+def addFound(name: str, volumeNode: Any, finding: Finding, threshold: float) -> FoundNodes:
+    """New nodes with what was found on an image, or on a volume whose slices are frames.
+
+    Parameters
+    ----------
+    name
+        Of the image.
+    volumeNode
+        The image, (K, H, W).
+    finding
+        K predictions.
+    threshold
+        Confidence above which a landmark counts as found.
+    """
+    found, task = finding.predictions, finding.task
+    titles = [f"{name} landmarks"] if len(found) == 1 else [f"{name} landmarks {frame}" for frame in range(len(found))]
+    nodes = FoundNodes(
+        addSegmentation(f"{name} structures", volumeNode, found, task),
+        tuple(addLandmarks(titles[k], volumeNode, k, one, task, threshold) for k, one in enumerate(found)),
+    )
+    return note(nodes, finding)
+
+
+def updateFound(found: FoundNodes, volumeNode: Any, finding: Finding, threshold: float, showUnsure: bool = True) -> None:
+    """Put what was found on another frame into the nodes of a single image."""
+    (prediction,), (points,) = finding.predictions, found.landmarks
+    fillSegmentation(found.segmentation, volumeNode, [prediction], finding.task)
+    fillLandmarks(points, volumeNode, 0, prediction, finding.task, threshold, showUnsure)
+    note(found, finding)
+
+
+def structureSpread(segment: Any) -> float:
+    """How far several models or views differ in a segment, 1 - Dice; NaN where it is not known."""
+    told = vtk.mutable("")
+    return float(str(told)) if segment.GetTag(SPREAD_TAG, told) else float("nan")
+
+
+def _dataNodes(node: Any) -> list[Any]:
+    """The nodes of a sequence, or the node itself."""
+    return [node.GetNthDataNode(place) for place in range(node.GetNumberOfDataNodes())] if isSequence(node) else [node]
+
+
+def _segments(segmentationNode: Any) -> list[Any]:
+    segmentation = segmentationNode.GetSegmentation()
+    return [segmentation.GetNthSegment(number) for number in range(segmentation.GetNumberOfSegments())]
 
 
 def eachFrame(imageNode: Any, found: FoundNodes) -> Iterator[tuple[Any, FoundNodes]]:
@@ -124,12 +184,20 @@ def predictionsOf(volumeNode: Any, found: FoundNodes, task: Task) -> list[Predic
     predictions = []
     for frame in range(frames):
         points = found.landmarks[frame] if frame < len(found.landmarks) else None
-        landmarks, confidence = np.full((len(task.landmarks), 2), np.nan), np.full(len(task.landmarks), np.nan)
+        landmarks, measures = np.full((len(task.landmarks), 2), np.nan), [Measures()] * len(task.landmarks)
         if points is not None:
             landmarks = pixelsOf(volumeNode, points, task.landmark_names)
-            confidence = np.array([confidenceOf(points, points.GetControlPointIndexByLabel(name)) for name in task.landmark_names])
+            measures = [Measures.of(points, points.GetControlPointIndexByLabel(name)) for name in task.landmark_names]
+        confidence, presence, spread = np.array([[m.confidence, m.presence, m.spread] for m in measures], np.float32).reshape(-1, 3).T
         predictions.append(
-            Prediction(bits[frame], landmarks.astype(np.float32), confidence.astype(np.float32), np.zeros((rows, columns), np.uint8))
+            Prediction(
+                bits[frame],
+                landmarks.astype(np.float32),
+                confidence,
+                np.zeros((rows, columns), np.uint8),
+                presence=presence if np.isfinite(presence).any() else None,
+                landmark_spread=spread if np.isfinite(spread).any() else None,
+            )
         )
     return predictions
 
@@ -176,61 +244,44 @@ def addSegmentation(name: str, volumeNode: Any, predictions: Sequence[Prediction
     task
         Names and colours of the structures.
     """
-    matrix = slicer.util.vtkMatrixFromArray(ijkToWorld(volumeNode))
-    masks = structure_masks(np.stack([prediction.mask for prediction in predictions]), len(task.structures))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
+    fillSegmentation(node, volumeNode, predictions, task)
+    return node
+
+
+def fillSegmentation(node: Any, volumeNode: Any, predictions: Sequence[Prediction], task: Task) -> None:
+    """Put masks into a segmentation; segments that it has already get them in place. Parameters as of `addSegmentation`."""
+    matrix = slicer.util.vtkMatrixFromArray(ijkToWorld(volumeNode))
+    masks = structure_masks(np.stack([prediction.mask for prediction in predictions]), len(task.structures))
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-    for structure in task.structures:
-        node.AddSegmentFromBinaryLabelmapRepresentation(
-            _orientedImage(masks[:, structure.bit], matrix), structure.name, [value / 255 for value in structure.color]
-        )
-    if task.segmentation == "exclusive":
-        node.GetSegmentation().CollapseBinaryLabelmaps(False)
-    return node
-
-
-def addLandmarks(name: str, volumeNode: Any, frame: int, prediction: Prediction, task: Task, threshold: float) -> Any:
-    """Landmarks of one frame as a new vtkMRMLMarkupsFiducialNode, in world coordinates; see `FoundNodes`."""
-    matrix = ijkToWorld(volumeNode)
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
-    dressPoints(node)
-    for index, (landmark, (column, row), confidence) in enumerate(
-        zip(task.landmark_names, prediction.landmarks.astype(float), prediction.confidence, strict=True)
-    ):
-        node.AddControlPoint((matrix @ [column, row, frame, 1])[:3], landmark)
-        node.SetNthControlPointDescription(index, f"confidence {confidence:.4f}")
-    markThreshold(node, threshold)
-    return node
-
-
-def dressPoints(markupsNode: Any) -> None:
-    """Green for points above the threshold, grey for the others."""
-    markupsNode.CreateDefaultDisplayNodes()
-    markupsNode.GetDisplayNode().SetSelectedColor(*_SURE)
-    markupsNode.GetDisplayNode().SetColor(*_UNSURE)
-
-
-def markThreshold(markupsNode: Any, threshold: float, showUnsure: bool = True) -> None:
-    """Mark the points whose confidence is not above a threshold, by their descriptions and colour; or hide them."""
-    with slicer.util.NodeModify(markupsNode):
-        for index in range(markupsNode.GetNumberOfControlPoints()):
-            confidence = confidenceOf(markupsNode, index)
-            if np.isnan(confidence):
-                continue  # a point that the user added
-            sure = bool(confidence > threshold)
-            markupsNode.SetNthControlPointSelected(index, sure)
-            markupsNode.SetNthControlPointVisibility(index, sure or showUnsure)
-            text = f"confidence {confidence:.4f}" + ("" if sure else f", not above {threshold:g}")
-            markupsNode.SetNthControlPointDescription(index, text)
-
-
-def confidenceOf(markupsNode: Any, index: int) -> float:
-    """Confidence in the description of a point that `addLandmarks` made; NaN of any other."""
-    if index < 0:
-        return float("nan")
-    words = markupsNode.GetNthControlPointDescription(index).replace(",", " ").split()
-    return float(words[1]) if len(words) > 1 and words[0] == "confidence" else float("nan")
+    segmentation = node.GetSegmentation()
+    segments = [segmentation.GetSegment(key) for _, key in segmentIds(node).values()]
+    names = tuple(segment.GetName() for segment in segments)
+    if names == task.structure_names and all(segment.GetRepresentation(_BINARY) for segment in segments):
+        layers: dict[str, tuple[Any, np.ndarray]] = {}  # segments may share a label map
+        for structure, segment in zip(task.structures, segments, strict=True):
+            image = segment.GetRepresentation(_BINARY)
+            labels = layers.setdefault(image.GetAddressAsString(""), (image, np.zeros(masks.shape[:1] + masks.shape[2:], np.uint8)))[1]
+            labels[masks[:, structure.bit]] = segment.GetLabelValue()
+        with slicer.util.NodeModify(node):
+            for image, labels in layers.values():
+                image.DeepCopy(_orientedImage(labels, matrix))
+    else:
+        segmentation.RemoveAllSegments()
+        for structure in task.structures:
+            color = [value / 255 for value in structure.color]
+            node.AddSegmentFromBinaryLabelmapRepresentation(_orientedImage(masks[:, structure.bit], matrix), structure.name, color)
+        if task.segmentation == "exclusive":
+            segmentation.CollapseBinaryLabelmaps(False)
+    spreads = [one.structure_spread for one in predictions if one.structure_spread is not None]
+    for number in range(len(task.structures)):
+        values = [one[number] for one in spreads if np.isfinite(one[number])]
+        segment = segmentation.GetNthSegment(number)
+        if values:
+            segment.SetTag(SPREAD_TAG, f"{np.mean(values):.4f}")
+        else:
+            segment.RemoveTag(SPREAD_TAG)
 
 
 def _orientedImage(mask: np.ndarray, matrix: Any) -> Any:

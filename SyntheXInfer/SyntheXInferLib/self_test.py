@@ -10,8 +10,10 @@ import numpy as np
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
+from SyntheXInferLib.landmark_nodes import addLandmarks
 from SyntheXInferLib.logic import SyntheXInferLogic
-from SyntheXInferLib.result_nodes import FoundNodes, addLandmarks, addSegmentation
+from SyntheXInferLib.options import InferOptions
+from SyntheXInferLib.result_nodes import FoundNodes, addSegmentation
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.predictions import Prediction
 from SyntheXLib.tasks.task import load_task
@@ -65,7 +67,7 @@ class SyntheXInferTest(ScriptedLoadableModuleTest):
         with tempfile.TemporaryDirectory(prefix="SyntheX-") as folder:
             path = Path(folder, "model.pt")
             save_model(path, build_network(description), description)
-            found = SyntheXInferLogic().predict(self.image, path, device="cpu")
+            found = SyntheXInferLogic().predict(self.image, path, InferOptions(device="cpu"))
         self.assertEqual(found.segmentation.GetSegmentation().GetNumberOfSegments(), len(task.structures))
         (markups,) = found.landmarks
         self.assertEqual(markups.GetNumberOfControlPoints(), len(task.landmarks))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,14 @@ import slicer
 from SyntheXHomeLib.image_nodes import browserOf, factsOf, framesOf, isSequence, knownIntensity
 from SyntheXHomeLib.library_command import LibraryCommand
 from SyntheXHomeLib.subject_hierarchy import remove_nodes
-from SyntheXInferLib.result_nodes import FoundNodes, addLandmarks, addSegmentation, dressPoints, markThreshold
+from SyntheXInferLib.finding import Finding
+from SyntheXInferLib.landmark_nodes import addLandmarks, dressPoints, markThreshold
+from SyntheXInferLib.options import InferOptions
+from SyntheXInferLib.result_nodes import FoundNodes, addSegmentation, note
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.images import AUTO
 from SyntheXLib.inference.predict_images import read_image_predictions
-from SyntheXLib.inference.predictions import Prediction, read_description
-from SyntheXLib.tasks.task import Task
-
-
-@dataclass(frozen=True)
-class SeriesResult:
-    """Task of the network, a prediction for each frame, polarity and intensity that the frames were taken for, and a warning or none."""
-
-    task: Task
-    predictions: list[Prediction]
-    meaning: tuple[str, str]
-    warning: str = ""
+from SyntheXLib.inference.predictions import read_description
 
 
 class SeriesRun(LibraryCommand):
@@ -38,10 +29,10 @@ class SeriesRun(LibraryCommand):
     ----------
     imageNode
         Sequence of images, or a volume whose slices are frames.
-    modelPaths, device
-        Model files, several for an ensemble, and what computes.
-    polarity, intensity, spacing, flip, collimation
-        As `SyntheXInferLogic.predict` takes them.
+    modelPaths
+        Model files or bundles, several for an ensemble.
+    options
+        How the frames are looked at; the threshold is not asked for.
 
     Raises
     ------
@@ -49,28 +40,16 @@ class SeriesRun(LibraryCommand):
         When the frames cannot be written as a file.
     """
 
-    def __init__(
-        self,
-        imageNode: Any,
-        modelPaths: Sequence[Path | str],
-        device: str,
-        polarity: str,
-        intensity: str,
-        spacing: tuple[float, float] | None,
-        flip: bool,
-        collimation: str,
-    ) -> None:
+    def __init__(self, imageNode: Any, modelPaths: Sequence[Path | str], options: InferOptions) -> None:
         def inputs(folder: Path) -> list[str]:
             run = folder / "run.nrrd"
-            meaning = _writeFrames(imageNode, run, polarity, intensity, spacing)
+            meaning = _writeFrames(imageNode, run, options)
             return [str(run), "--out", str(folder / "found"), "--polarity", meaning[0], "--intensity", meaning[1]]
 
-        model, *others = map(str, modelPaths)
-        options = ["--device", device, "--collimation", collimation, "--no-overlays", *(["--flip"] if flip else [])]
-        options += [argument for other in others for argument in ("--model", other)]
-        super().__init__("infer", model, *options, inputs=inputs)
+        arguments = ["--collimation", options.collimation, "--no-overlays"]
+        super().__init__("infer", *modelArguments(modelPaths, options), *arguments, inputs=inputs)
 
-    def result(self) -> SeriesResult:
+    def result(self) -> Finding:
         """Once finished, what was found; the files are then gone.
 
         Raises
@@ -84,15 +63,22 @@ class SeriesRun(LibraryCommand):
                 raise SyntheXError(self.message())
             task, predictions = read_image_predictions(self.folder / "found")
             image = description["images"][0]
-            return SeriesResult(task, predictions, (image["polarity"], image["intensity"]), image["warning"] or "")
+            return Finding(task, predictions, (image["polarity"], image["intensity"]), image["warning"] or "")
         finally:
             self.close()
 
 
-def _writeFrames(imageNode: Any, path: Path, polarity: str, intensity: str, spacing: tuple[float, float] | None) -> tuple[str, str]:
+def modelArguments(modelPaths: Sequence[Path | str], options: InferOptions) -> list[str]:
+    """What ``synthex infer`` is told of models, device and views."""
+    model, *others = map(str, modelPaths)
+    views = [f"--{name}" for name in options.views[1:]]
+    return [model, "--device", options.device, *views, *(argument for other in others for argument in ("--model", other))]
+
+
+def _writeFrames(imageNode: Any, path: Path, options: InferOptions) -> tuple[str, str]:
     """Write all frames into a file; give polarity and intensity as they are given or known, else ``auto``."""
     frames, facts, known = framesOf(imageNode), factsOf(imageNode), knownIntensity(imageNode)
-    rowSpacing, columnSpacing = spacing or facts.pixel_spacing_mm or (1.0, 1.0)
+    rowSpacing, columnSpacing = options.spacing or facts.pixel_spacing_mm or (1.0, 1.0)
     try:
         image = sitk.GetImageFromArray(frames)
         image.SetSpacing((columnSpacing, rowSpacing, 1.0))
@@ -101,21 +87,21 @@ def _writeFrames(imageNode: Any, path: Path, polarity: str, intensity: str, spac
         raise SyntheXError(f"The frames of '{imageNode.GetName()}' cannot be written to {path.parent}.") from error
     if known:
         return "bone-dark", known
-    polarity = (facts.polarity or AUTO) if polarity == AUTO else polarity
-    return polarity, (facts.intensity or AUTO) if intensity == AUTO else intensity
+    polarity = (facts.polarity or AUTO) if options.polarity == AUTO else options.polarity
+    return polarity, (facts.intensity or AUTO) if options.intensity == AUTO else options.intensity
 
 
-def addSeries(imageSequence: Any, predictions: Sequence[Prediction], task: Task, threshold: float) -> FoundNodes:
+def addSeries(imageSequence: Any, finding: Finding, threshold: float) -> FoundNodes:
     """Masks and landmarks of the images of a sequence as two new sequences with its index, in its browser if it has one.
 
     Parameters
     ----------
     imageSequence
         vtkMRMLSequenceNode of K single images.
-    predictions
-        K of them.
-    task, threshold
-        Names and colours; confidence above which a landmark counts as found.
+    finding
+        K predictions.
+    threshold
+        Confidence above which a landmark counts as found.
     """
     scene, name = slicer.mrmlScene, imageSequence.GetName()
     sequences = [scene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{name} {what}") for what in ("structures", "landmarks")]
@@ -123,16 +109,16 @@ def addSeries(imageSequence: Any, predictions: Sequence[Prediction], task: Task,
         sequence.SetIndexName(imageSequence.GetIndexName())
         sequence.SetIndexUnit(imageSequence.GetIndexUnit())
         sequence.SetIndexType(imageSequence.GetIndexType())
-    for place, prediction in enumerate(predictions):
+    for place, prediction in enumerate(finding.predictions):
         volume = imageSequence.GetNthDataNode(place)
         nodes = (
-            addSegmentation(f"{name} structures", volume, [prediction], task),
-            addLandmarks(f"{name} landmarks", volume, 0, prediction, task, threshold),
+            addSegmentation(f"{name} structures", volume, [prediction], finding.task),
+            addLandmarks(f"{name} landmarks", volume, 0, prediction, finding.task, threshold),
         )
         for sequence, node in zip(sequences, nodes, strict=True):
             sequence.SetDataNodeAtValue(node, imageSequence.GetNthIndexValue(place))  # a copy
             scene.RemoveNode(node)
-    return FoundNodes(sequences[0], (sequences[1],))
+    return note(FoundNodes(sequences[0], (sequences[1],)), finding)
 
 
 def browse(imageSequence: Any, found: FoundNodes) -> FoundNodes:

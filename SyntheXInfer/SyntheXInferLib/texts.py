@@ -5,7 +5,9 @@ from __future__ import annotations
 from slicer.i18n import tr as _
 
 from SyntheXInferLib.evaluation import Comparison
-from SyntheXInferLib.logic import ModelFacts
+from SyntheXInferLib.live import LiveNumbers
+from SyntheXInferLib.models import ModelFacts
+from SyntheXInferLib.result_nodes import FoundNodes
 from SyntheXLib.inference.image_facts import ImageFacts
 
 
@@ -47,24 +49,56 @@ def modelText(facts: ModelFacts) -> str:
     )
     if facts.epochs is not None and facts.images is not None:
         text += _("; trained for {epochs} epochs on {images} images").format(epochs=facts.epochs, images=facts.images)
-    return text
+        text += _(" of {datasets}").format(datasets=", ".join(facts.datasets)) if facts.datasets else ""
+    else:
+        text += _("; it does not say what it was trained on")
+    if facts.start:
+        started = _("random weights") if facts.start == "random" else facts.start
+        text += _("; started from {start}").format(start=started)
+    return text + (_("; MONAI bundle") if facts.bundle else "")
 
 
 def modelNames(facts: ModelFacts) -> str:
     """All names, for a tooltip."""
-    return _("Structures: {structures}\nLandmarks: {landmarks}").format(
+    text = _("Structures: {structures}\nLandmarks: {landmarks}").format(
         structures=", ".join(facts.structures) or "-", landmarks=", ".join(facts.landmarks) or "-"
     )
+    return text + (_("\nHeld out: {specimens}").format(specimens=", ".join(facts.held_out)) if facts.held_out else "")
 
 
-def foundText(sure: int, count: int, meaning: tuple[str, str], warning: str = "") -> str:
-    """How many landmarks are certain, what the image was taken for, and what of it is unlike the model's validation."""
+def foundText(found: FoundNodes, pixelMm: float | None) -> str:
+    """What was found, how far models and views differ, what the image was taken for, and what of it is unlike the model's validation.
+
+    `pixelMm` is the mean side of a pixel; None where it is not known.
+    """
+    sure, count = found.landmarkCounts()
     text = _("{found} of {count} landmarks are above the threshold.").format(found=sure, count=count) if count else _("Masks found.")
+    points, masks = found.spread()
+    parts = []
+    if points == points:
+        size, unit = (points, _("pixels")) if pixelMm is None else (points * pixelMm, "mm")
+        parts.append(_("landmarks {size:.2g} {unit} (median)").format(size=size, unit=unit))
+    if masks == masks:
+        parts.append(_("masks {share:.2g} (mean 1 - Dice)").format(share=masks))
+    if parts:
+        text += " " + _("The answers differ by: {parts}.").format(parts="; ".join(parts))
+    meaning = found.meaning()
     polarity = {"bone-bright": _("bone is bright"), "bone-dark": _("bone is dark")}.get(meaning[0])
     intensity = {"linear": _("linear"), "log": _("logarithmic")}.get(meaning[1])
     if polarity is not None:
         text += " " + _("The image was taken as: {polarity}, {intensity}.").format(polarity=polarity, intensity=intensity)
-    return text + (" " + _("Warning: the image is {warning}.").format(warning=warning) if warning else "")
+    return text + (" " + _("Warning: the image is {warning}.").format(warning=found.warning()) if found.warning() else "")
+
+
+def liveText(numbers: LiveNumbers, problem: str) -> str:
+    """How well a live inference keeps up, and what is wrong."""
+    if numbers.latency_s == numbers.latency_s:
+        text = _("{rate:.1f} frames/s, {latency:.0f} ms behind the image; {done} frames shown, {passed} passed over").format(
+            rate=numbers.rate, latency=1000 * numbers.latency_s, done=numbers.done, passed=numbers.passed
+        )
+    else:
+        text = _("Waiting for the first frame ...")
+    return f"{text}\n{problem}" if problem else text
 
 
 def comparisonText(comparison: Comparison, threshold: float) -> str:

@@ -13,14 +13,17 @@ from slicer.i18n import tr as _
 from SyntheXHomeLib.image_nodes import frameCount, isSequence, knownIntensity, shownImage
 from SyntheXHomeLib.panels import enable, needs
 from SyntheXHomeLib.parameter_widget import ParameterWidget
-from SyntheXHomeLib.settings import LAST_MODEL, recall
 from SyntheXInferLib.evaluation_panel import EvaluationPanel
-from SyntheXInferLib.logic import ModelFacts, SyntheXInferLogic
+from SyntheXInferLib.live_panel import LivePanel
+from SyntheXInferLib.logic import SyntheXInferLogic
+from SyntheXInferLib.model_panel import ModelPanel, lastModel
+from SyntheXInferLib.models import isModel
 from SyntheXInferLib.more_panel import MorePanel
-from SyntheXInferLib.parameters import InferParameters
+from SyntheXInferLib.parameters import InferParameters, optionsOf, spacingOf
+from SyntheXInferLib.report_panel import ReportPanel
 from SyntheXInferLib.result_nodes import FoundNodes
 from SyntheXInferLib.series import SeriesRun
-from SyntheXInferLib.texts import factsText, foundText, modelNames, modelText
+from SyntheXInferLib.texts import factsText, foundText
 from SyntheXLib.errors import SyntheXError
 
 _POLL_MS = 300
@@ -37,7 +40,6 @@ class SyntheXInferWidget(ParameterWidget):
         super().__init__(parent, SyntheXInferLogic(), InferParameters)
         self.run: SeriesRun | None = None
         self._runImage: Any = None
-        self._model: tuple[Any, ModelFacts | str] = (None, "")  # path and time of the file, and its facts or why there are none
         self._marked: Any = None  # threshold and visibility that the landmarks have
 
     def setup(self) -> None:
@@ -53,14 +55,13 @@ class SyntheXInferWidget(ParameterWidget):
         self.ui.imagePath.filters = ctk.ctkPathLineEdit.Files
         self.ui.exportPath.filters = ctk.ctkPathLineEdit.Dirs
         self.ui.imagePath.connect("currentPathChanged(QString)", self.updateState)
-        self.ui.modelPath.connect("currentPathChanged(QString)", self._onModelPath)
         self.ui.loadButton.connect("clicked(bool)", self.onLoad)
         self.ui.dicomButton.connect("clicked(bool)", self.onDicom)
-        self.ui.lastModelButton.connect("clicked(bool)", self.onLastModel)
         self.ui.predictButton.connect("clicked(bool)", self.onPredict)
         self.ui.deleteButton.connect("clicked(bool)", self.onDelete)
-        self._evaluation = EvaluationPanel(self.ui, self.logic)
-        self._more = MorePanel(self.ui)
+        self._model, self._more = ModelPanel(self.ui, self.logic), MorePanel(self.ui)
+        self._live = LivePanel(self.ui, self.logic, self._keep, self._tellFound, self.updateState)
+        self._evaluation, self._report = EvaluationPanel(self.ui, self.logic), ReportPanel(self.ui, self.logic)
         self.followScene()
 
     def enter(self) -> None:
@@ -75,12 +76,13 @@ class SyntheXInferWidget(ParameterWidget):
         if p.image is None:
             p.image = self.logic.firstImage()
         if not p.modelPath:
-            p.modelPath = self._lastModel()
+            p.modelPath = lastModel()
 
     def _bound(self) -> None:
         p = self.parameters
         self.ui.modelPath.currentPath = p.modelPath
-        self._evaluation.parameters = self._more.parameters = p
+        for part in (self._model, self._more, self._live, self._evaluation, self._report):
+            part.parameters = p
         self._marked = (p.threshold, p.showUnsure)
         self._evaluation.showTable()
         self.updateState()
@@ -88,8 +90,11 @@ class SyntheXInferWidget(ParameterWidget):
     def _released(self) -> None:
         self._markTimer.stop()
         self._stopRun()
+        self._live.stop()
+        self._report.stop()
         self._evaluation.release()
-        self._more.parameters = None
+        for part in (self._model, self._more, self._live, self._report):
+            part.parameters = None
 
     def _onSceneStartClose(self, *_arguments: Any) -> None:
         super()._onSceneStartClose()
@@ -118,31 +123,32 @@ class SyntheXInferWidget(ParameterWidget):
         p = self.parameters
         if p is None:
             return
-        running = _("A run is being worked on.") if self.run is not None else ""
+        live = self._live.live is not None
+        running = _("A run is being worked on.") if self.run is not None else _("The image is followed live.") if live else ""
         self._showImageFacts()
-        self._showModelFacts()
+        self._model.updateState(running)
         self._more.update()
-        frames = frameCount(p.image)
-        models = all(path != "" and Path(path).is_file() for path in self._more.models)
-        lacks = needs((frames > 0, _("an X-ray")), (models, _("a model file")))
+        frames, models = frameCount(p.image), self._more.models
+        good = all(isModel(path) for path in models)
+        lacks = needs((frames > 0, _("an X-ray")), (good, _("a model")))
         button = self.ui.predictButton
         if self.run is not None:
             button.text = _("Cancel")
             enable(button, _("End the work on the run; nothing is kept"))
         else:
             button.text = _("Find bones and landmarks") if frames <= 1 else _("Find them in {count} frames").format(count=frames)
-            enable(button, _("Apply the model to the image; a run is worked on in a process of its own"), lacks)
+            enable(button, _("Apply the model to the image; a run is worked on in a process of its own"), running or lacks)
+        one = p.image is not None and (isSequence(p.image) or frames <= 1)
+        follow = needs((one, _("a single image or a sequence")), (good, _("a model")))
+        self._live.updateState((running if self.run is not None else "") or follow, models, self.found)
         path = self.ui.imagePath.currentPath
         enable(self.ui.loadButton, _("Load the X-ray file"), running or needs((path != "", _("a file"))))
-        last = self._lastModel()
-        reason = "" if last else _("No training has ended on this computer yet.")
-        enable(self.ui.lastModelButton, _("Take {path}").format(path=last), running or reason)
         here = needs((self.found is not None, _("a result")))
         tip = _("Remove the masks, points and evaluation that were made last")
         enable(self.ui.deleteButton, tip, running or here)
-        for widget in (self.ui.imageSelector, self.ui.modelPath):
-            widget.enabled = self.run is None
+        self.ui.imageSelector.enabled = not running
         self._evaluation.updateState(running or here, self.found)
+        self._report.updateState(models, needs((good, _("a model"))))
 
     def _showImageFacts(self) -> None:
         image = self.parameters.image
@@ -156,37 +162,7 @@ class SyntheXInferWidget(ParameterWidget):
         enable(self.ui.polarityBox, _("Which way round the image is; automatic: as the file says, else the network tries both ways"), why)
         enable(self.ui.intensityBox, _("What the numbers follow; automatic: as the file says, else as displayed"), why)
 
-    def _showModelFacts(self) -> None:
-        path = Path(self.parameters.modelPath)
-        key = (path, path.stat().st_mtime) if self.parameters.modelPath and path.is_file() else (path, None)
-        if key != self._model[0]:
-            facts: ModelFacts | str = ""
-            if key[1] is not None:
-                try:
-                    facts = self.logic.modelFacts(path)
-                except SyntheXError as error:
-                    facts = str(error)
-            elif self.parameters.modelPath:
-                facts = _("There is no such file.")
-            self._model = (key, facts)
-        facts = self._model[1]
-        self.ui.modelLabel.text = (facts if isinstance(facts, str) else modelText(facts)) or "-"
-        self.ui.modelLabel.toolTip = _("What the model file says of itself") if isinstance(facts, str) else modelNames(facts)
-
-    @staticmethod
-    def _lastModel() -> str:
-        path = recall(LAST_MODEL)
-        return path if path and Path(path).is_file() else ""
-
-    # Image and model
-
-    def _onModelPath(self, path: str) -> None:
-        if self.parameters is not None and self.parameters.modelPath != path:
-            self.parameters.modelPath = path
-
-    def onLastModel(self) -> None:
-        """Take the model that was trained last."""
-        self.ui.modelPath.currentPath = self._lastModel()
+    # Image
 
     def onDicom(self) -> None:
         """Open Slicer's DICOM database."""
@@ -201,16 +177,6 @@ class SyntheXInferWidget(ParameterWidget):
 
     # Finding
 
-    def _options(self) -> dict[str, Any]:
-        p = self.parameters
-        return {
-            "device": p.device,
-            "polarity": p.polarity.value,
-            "intensity": p.intensity.value,
-            "spacing": (p.spacing, p.spacing) if p.spacing else None,
-            **self._more.options(),
-        }
-
     def onPredict(self) -> None:
         """Apply the model to the image, or end the work on a run."""
         if self.run is not None:
@@ -221,13 +187,13 @@ class SyntheXInferWidget(ParameterWidget):
         p = self.parameters
         with slicer.util.tryWithErrorDisplay(_("The model could not be applied."), waitCursor=True):
             if isSequence(p.image) or frameCount(p.image) > 1:
-                self.run, self._runImage = self.logic.startSeries(p.image, self._more.models, **self._options()), p.image
+                self.run, self._runImage = self.logic.startSeries(p.image, self._more.models, optionsOf(p)), p.image
                 self.ui.statusLabel.text = _("Reading the model ...")
                 self.ui.progressBar.maximum = 0  # busy until the first frame
                 self.ui.progressBar.visible = True
                 self._pollTimer.start()
             else:
-                self._keep(p.image, self.logic.predict(p.image, self._more.models, threshold=p.threshold, **self._options()))
+                self._keep(p.image, self.logic.predict(p.image, self._more.models, optionsOf(p)))
         self.updateState()
 
     def _poll(self) -> None:
@@ -281,7 +247,8 @@ class SyntheXInferWidget(ParameterWidget):
     def _tellFound(self) -> None:
         found = self.found
         if found is not None:
-            self.ui.statusLabel.text = foundText(*found.landmarkCounts(), found.meaning(), found.warning())
+            spacing = spacingOf(self.parameters) or self.logic.facts(self.parameters.resultImage).pixel_spacing_mm
+            self.ui.statusLabel.text = foundText(found, None if spacing is None else sum(spacing) / 2)
 
     def _mark(self) -> None:
         """Give the landmarks the threshold of the panel."""

@@ -13,7 +13,7 @@ IJK_TO_RAS = np.array([[0, -0.5, 0, 10], [-0.7, 0, 0, 20], [0, 0, 1, 30], [0, 0,
 
 
 class Network:
-    """Stands for a trained network: says one thing and keeps what it was shown."""
+    """Stands for a trained network: says one thing and keeps what it was shown. `more`: further parts of its predictions."""
 
     def __init__(self) -> None:
         self.task = HIP
@@ -25,10 +25,11 @@ class Network:
         self.confidence = np.full(14, 0.95, np.float32)
         self.confidence[3] = 0.5
         self.seen: list[Any] = []
+        self.more: dict[str, Any] = {}
 
     def predict(self, images: list[Any]) -> list[Prediction]:
         self.seen += images
-        return [Prediction(self.mask, self.landmarks, self.confidence, np.zeros((12, 16), np.uint8)) for _ in images]
+        return [Prediction(self.mask, self.landmarks, self.confidence, np.zeros((12, 16), np.uint8), **self.more) for _ in images]
 
 
 def masks_on(segmentation: Any, volume: Any) -> dict[str, np.ndarray]:

@@ -143,6 +143,72 @@ def test_a_result_is_written_as_it_stands_in_the_scene(network: Network, xray: A
     assert Image.open(tmp_path / "out/X-ray_overlay.png").size == (1024, 768)
 
 
+def of_several_models(network: Network) -> None:
+    """Let the network answer as an ensemble that tells presence does."""
+    network.more = {
+        "presence": np.linspace(0, 1, 14).astype(np.float32),
+        "landmark_spread": (np.arange(14) / 10).astype(np.float32),
+        "structure_spread": np.array([0.02, 0.04, np.nan, np.nan, np.nan, np.nan], np.float32),
+    }
+
+
+def test_presence_and_spread_are_told_kept_and_written(network: Network, xray: Any, tmp_path: Path) -> None:
+    of_several_models(network)
+    logic = SyntheXInferLogic()
+    found = logic.predict(xray, "model.pt")
+    (points,) = found.landmarks
+    assert points.GetNthControlPointDescription(3) == "confidence 0.5000, presence 0.2308, spread 0.30 px, not above 0.9"
+    logic.setThreshold(xray, found, 0.4)
+    assert points.GetNthControlPointDescription(3) == "confidence 0.5000, presence 0.2308, spread 0.30 px"
+    assert found.spread() == (pytest.approx(0.65), pytest.approx(0.03))
+    logic.export(tmp_path / "out", xray, found, 0.9)
+    with (tmp_path / "out/landmarks.csv").open(encoding="utf-8") as file:
+        row = list(csv.DictReader(file))[3]
+    place = [float(row[name]) for name in ("x_mm", "y_mm", "presence", "spread_mm")]
+    assert place == pytest.approx([3.25 * 0.7, 1.5 * 0.5, 0.2308, 0.3 * 0.6], abs=1e-3)
+    assert (tmp_path / "out/structures.csv").read_text(encoding="utf-8").splitlines() == [
+        "image,frame,structure,spread",
+        "X-ray,0,left_hemipelvis,0.0200",
+        f"X-ray,0,{HIP.structure_names[1]},0.0400",
+    ]
+    network.more = {}
+    alone = logic.predict(xray, "model.pt")
+    assert np.isnan(alone.spread()).all() and alone.landmarks[0].GetNthControlPointDescription(0) == "confidence 0.9500"
+    logic.export(tmp_path / "alone", xray, alone, 0.9)
+    assert not (tmp_path / "alone/structures.csv").exists()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_masks_are_written_as_a_dicom_segmentation_of_the_image(network: Network, scene: Any, tmp_path: Path, count: int) -> None:
+    from pydicom import dcmread
+    from test_infer_series import RAMP, write_dicom
+
+    network.task = replace(HIP, segmentation="multilabel")
+    path = write_dicom(tmp_path / "run.dcm", np.stack([RAMP] * count) if count > 1 else RAMP, PixelSpacing=[0.5, 0.5])
+    logic = SyntheXInferLogic()
+    image = logic.loadImage(path)
+    found = logic.predictSequence(image, "model.pt") if count > 1 else logic.predict(image, "model.pt")
+    made = logic.export(tmp_path / "out", image, found, 0.9, masks=("seg",))
+    assert not [one for one in made if one.name.endswith(("labels.png", ".nii.gz", "femur.png"))]
+    (file,) = (one for one in made if one.suffix == ".dcm")
+    seg, source = dcmread(file), dcmread(path)
+    assert (seg.Modality, seg.Rows, seg.Columns, seg.NumberOfFrames) == ("SEG", 12, 16, 6 * count)
+    assert [one.SegmentLabel for one in seg.SegmentSequence] == list(HIP.structure_names)
+    (instance,) = seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert instance.ReferencedSOPInstanceUID == source.SOPInstanceUID
+    planes = seg.pixel_array.reshape(6, count, 12, 16)
+    for structure in HIP.structures:
+        for plane in planes[structure.bit]:
+            np.testing.assert_array_equal(plane, network.mask >> structure.bit & 1)
+
+
+def test_a_dicom_segmentation_needs_a_dicom_file(network: Network, xray: Any, tmp_path: Path) -> None:
+    logic = SyntheXInferLogic()
+    with pytest.raises(SyntheXError, match="'X-ray': DICOM SEG refers to the DICOM file of the image, which is not known here"):
+        logic.export(tmp_path / "out", xray, logic.predict(xray, "model.pt"), 0.9, masks=("png", "seg"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_only_a_result_of_infer_is_written(network: Network, xray: Any, scene: Any, tmp_path: Path) -> None:
     found = FoundNodes(scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn"), ())
     with pytest.raises(SyntheXError, match="'drawn' was not found by SyntheX Infer"):

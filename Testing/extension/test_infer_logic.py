@@ -13,6 +13,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed (pip install 
 from infer_network import HIP, IJK_TO_RAS, Network, masks_on
 
 from SyntheXInferLib.logic import SyntheXInferLogic
+from SyntheXInferLib.options import InferOptions
 from SyntheXLib.errors import SyntheXError
 
 
@@ -66,12 +67,12 @@ def test_the_points_lie_on_their_pixels_and_uncertain_ones_are_deselected(networ
 
 
 def test_the_threshold_decides_what_is_certain(network: Network, xray: Any) -> None:
-    (markups,) = SyntheXInferLogic().predict(xray, "model.pt", threshold=0.4).landmarks
+    (markups,) = SyntheXInferLogic().predict(xray, "model.pt", InferOptions(threshold=0.4)).landmarks
     assert all(markups.GetNthControlPointSelected(index) for index in range(14))
 
 
 def test_the_network_is_shown_the_pixels_with_the_spacing_of_rows_and_columns(network: Network, xray: Any, slicer_core: ModuleType) -> None:
-    SyntheXInferLogic().predict(xray, "model.pt", polarity="bone-bright")
+    SyntheXInferLogic().predict(xray, "model.pt", InferOptions(polarity="bone-bright"))
     (image,) = network.seen
     np.testing.assert_array_equal(image.pixels, slicer_core.util.arrayFromVolume(xray)[0])
     assert image.intensity == "log"
@@ -91,11 +92,11 @@ def test_an_image_of_the_simulate_module_is_known_to_be_linear(network: Network,
 
 
 def test_what_the_numbers_mean_may_be_told(network: Network, xray: Any, slicer_core: ModuleType) -> None:
-    SyntheXInferLogic().predict(xray, "model.pt", polarity="bone-dark")
+    SyntheXInferLogic().predict(xray, "model.pt", InferOptions(polarity="bone-dark"))
     pixels = slicer_core.util.arrayFromVolume(xray)[0].astype(np.float32)
     np.testing.assert_array_equal(network.seen[0].pixels, pixels.max() - pixels)
     with pytest.raises(SyntheXError, match="Polarity must be one of"):
-        SyntheXInferLogic().predict(xray, "model.pt", polarity="bones")
+        SyntheXInferLogic().predict(xray, "model.pt", InferOptions(polarity="bones"))
 
 
 def test_a_volume_is_no_image(network: Network, scene: Any, slicer_core: ModuleType) -> None:
@@ -107,7 +108,7 @@ def test_a_volume_is_no_image(network: Network, scene: Any, slicer_core: ModuleT
 def test_the_frames_of_a_run_give_a_slice_and_a_list_of_points_each(network: Network, scene: Any, slicer_core: ModuleType) -> None:
     frames = np.arange(3 * 12 * 16, dtype=np.float32).reshape(3, 12, 16)
     run = slicer_core.util.addVolumeFromArray(frames, IJK_TO_RAS, "run")
-    found = SyntheXInferLogic().predict(run, "model.pt", series=True, polarity="bone-bright")
+    found = SyntheXInferLogic().predict(run, "model.pt", InferOptions(polarity="bone-bright"), series=True)
     np.testing.assert_array_equal([image.pixels for image in network.seen], frames)
     assert masks_on(found.segmentation, run)["left_femur"].shape == (3, 12, 16)
     assert [node.GetNthControlPointPosition(0)[2] for node in found.landmarks] == [30, 31, 32]

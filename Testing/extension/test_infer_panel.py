@@ -15,6 +15,7 @@ from infer_network import HIP, Network, columns_of, masks_on
 from standin.window import picture, work
 
 from SyntheXHomeLib.library_command import Progress
+from SyntheXInferLib.options import InferOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +25,8 @@ def panel(slicer_gui: ModuleType, scene: Any, tmp_path: Path, monkeypatch: pytes
     """The panel, a model file, and where the last trained model is named."""
     from standin.application import load_module
 
-    from SyntheXInferLib.logic import ModelFacts, SyntheXInferLogic
+    from SyntheXInferLib.logic import SyntheXInferLogic
+    from SyntheXInferLib.models import ModelFacts
 
     kept: dict[str, str] = {}
     store = SimpleNamespace(value=kept.get, setValue=kept.__setitem__)
@@ -45,11 +47,11 @@ def choose(panel: SimpleNamespace, image: Any) -> None:
 
 def test_what_is_missing_is_said(panel: SimpleNamespace, xray: Any) -> None:
     ui = panel.ui
-    assert ui.predictButton.toolTip == "Needs an X-ray and a model file."
+    assert ui.predictButton.toolTip == "Needs an X-ray and a model."
     choose(panel, xray)
     assert ui.predictButton.enabled
     ui.modelPath.currentPath = "/no/model.pt"
-    assert (ui.predictButton.enabled, ui.predictButton.toolTip) == (False, "Needs a model file.")
+    assert (ui.predictButton.enabled, ui.predictButton.toolTip) == (False, "Needs a model.")
     assert ui.modelLabel.text == "There is no such file."
     for button in (ui.deleteButton, ui.evaluateButton, ui.curveButton, ui.exportButton):
         assert (button.enabled, button.toolTip) == (False, "Needs a result.")
@@ -95,6 +97,36 @@ def test_the_last_trained_model_is_offered(panel: SimpleNamespace, scene: Any) -
     assert panel.ui.modelPath.currentPath == str(panel.model)  # a new scene begins with it
 
 
+def test_a_model_says_where_it_comes_from_and_a_bundle_is_chosen(panel: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    import qt
+
+    from SyntheXInferLib.logic import SyntheXInferLogic
+    from SyntheXInferLib.models import ModelFacts
+
+    folder = panel.model.parent / "hip_bundle"
+    (folder / "models").mkdir(parents=True)
+    ui = panel.ui
+    ui.modelPath.currentPath = str(folder)
+    assert ui.modelLabel.text == "The folder is no MONAI bundle: it has no configs/metadata.json."
+    (folder / "configs").mkdir()
+    (folder / "configs/metadata.json").write_text("{}", encoding="utf-8")
+    ui.modelPath.currentPath = ""
+    facts = ModelFacts(
+        HIP.title, HIP.structure_names, HIP.landmark_names, (360, 360), 0.774, "small", 40, 2000, ("pelvis",), ("p3",), "random", True
+    )
+    monkeypatch.setattr(SyntheXInferLogic, "modelFacts", lambda self, path: facts)
+    asked = SimpleNamespace(getExistingDirectory=lambda parent, title, start: str(folder))
+    monkeypatch.setattr(qt, "QFileDialog", asked)
+    ui.bundleButton.click()
+    assert panel.widget.parameters.modelPath == str(folder)
+    assert ui.modelLabel.text.endswith("; trained for 40 epochs on 2000 images of pelvis; started from random weights; MONAI bundle")
+    assert ui.modelLabel.toolTip.endswith("Held out: p3")
+    ui.modelPath.currentPath = str(panel.model)
+    ui.moreBundleButton.click()
+    ui.addModelButton.click()
+    assert panel.widget._more.models == [str(panel.model), str(folder)]
+
+
 @pytest.fixture
 def found(panel: SimpleNamespace, network: Network, xray: Any, scene: Any) -> SimpleNamespace:
     """The panel after a run on one image."""
@@ -110,21 +142,21 @@ def test_several_models_the_mirror_image_and_the_collimation_are_asked_for(frame
     second = tmp_path / "second.pt"
     second.write_bytes(b"model")
     ui.moreSection.collapsed = False
-    assert (ui.addModelButton.enabled, ui.addModelButton.toolTip) == (False, "Needs a model file.")
+    assert (ui.addModelButton.enabled, ui.addModelButton.toolTip) == (False, "Needs a model.")
     ui.morePath.currentPath = str(frames.model)
     assert ui.addModelButton.toolTip == "It is chosen already."
     ui.morePath.currentPath = str(second)
     ui.addModelButton.click()
     assert ui.modelList.count == 1 and widget.parameters.moreModels == [str(second)]
-    ui.flipCheckBox.checked, ui.fieldCheckBox.checked = True, False
+    ui.flipCheckBox.checked, ui.turnCheckBox.checked, ui.fieldCheckBox.checked = True, True, False
     picture(frames.panel, "SyntheXInfer_more")
     ui.predictButton.click()
-    (_, models), options = widget.logic.startSeries.call_args
-    assert models == [str(frames.model), str(second)] and (options["flip"], options["collimation"]) == (True, "none")
+    (_, models, options), _ = widget.logic.startSeries.call_args
+    assert models == [str(frames.model), str(second)] and (options.flip, options.turn, options.collimation) == (True, True, "none")
     ui.predictButton.click()
     second.unlink()
     widget.updateState()
-    assert ui.predictButton.toolTip == "Needs a model file."
+    assert ui.predictButton.toolTip == "Needs a model."
     ui.removeModelButton.click()
     assert ui.predictButton.enabled and ui.modelList.count == 0
 
@@ -138,6 +170,35 @@ def test_an_image_unlike_the_validation_is_warned_of(panel: SimpleNamespace, xra
     panel.ui.predictButton.click()
     assert panel.ui.statusLabel.text.endswith("Warning: the image is unlike the images.")
     assert panel.widget.found.warning() == "unlike the images"
+
+
+def test_the_spread_of_several_answers_is_told(panel: SimpleNamespace, network: Network, xray: Any) -> None:
+    from test_infer_evaluation import of_several_models
+
+    of_several_models(network)
+    choose(panel, xray)
+    panel.ui.predictButton.click()
+    assert "The answers differ by: landmarks 0.39 mm (median); masks 0.03 (mean 1 - Dice)." in panel.ui.statusLabel.text
+
+
+def test_a_dicom_segmentation_is_offered_for_a_dicom_image(panel: SimpleNamespace, network: Network, scene: Any, tmp_path: Path) -> None:
+    from test_infer_series import RAMP, write_dicom
+
+    ui = panel.ui
+    ui.imagePath.currentPath = str(write_dicom(tmp_path / "hip.dcm", RAMP, PixelSpacing=[0.5, 0.5]))
+    ui.loadButton.click()
+    ui.modelPath.currentPath = str(panel.model)
+    assert not ui.segCheckBox.enabled
+    ui.predictButton.click()
+    assert ui.segCheckBox.enabled
+    ui.pngCheckBox.checked, ui.niftiCheckBox.checked, ui.segCheckBox.checked = False, False, True
+    ui.exportPath.currentPath = str(tmp_path / "out")
+    ui.exportButton.click()
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"hip_seg.dcm", "hip_landmarks.mrk.json", "hip_overlay.png", "landmarks.csv"}
+    (tmp_path / "hip.dcm").unlink()
+    panel.widget.updateState()
+    assert (ui.segCheckBox.enabled, ui.segCheckBox.toolTip) == (False, "Needs an image of a DICOM file, which it refers to.")
 
 
 def reference(network: Network, xray: Any) -> tuple[Any, Any]:
@@ -233,11 +294,11 @@ def frames(panel: SimpleNamespace, scene: Any, slicer_gui: ModuleType) -> Simple
     """The panel with three frames and a run on them."""
     from test_infer_series import IJK_TO_RAS, RAMP, predictions
 
-    from SyntheXInferLib.series import SeriesResult
+    from SyntheXInferLib.finding import Finding
 
     volume = slicer_gui.util.addVolumeFromArray(np.stack([RAMP] * 3), IJK_TO_RAS, "run")
     choose(panel, volume)
-    panel.run = FakeRun(SeriesResult(HIP, predictions(), ("bone-dark", "log")))
+    panel.run = FakeRun(Finding(HIP, predictions(), ("bone-dark", "log")))
     panel.widget.logic.startSeries = Mock(return_value=panel.run)
     panel.volume = volume
     return panel
@@ -247,8 +308,7 @@ def test_a_run_is_followed_and_browsed(frames: SimpleNamespace, scene: Any) -> N
     ui, widget = frames.ui, frames.widget
     ui.spacingBox.value = 0.3
     ui.predictButton.click()
-    options = {"device": "auto", "polarity": "auto", "intensity": "auto", "spacing": (0.3, 0.3), "flip": False, "collimation": "auto"}
-    widget.logic.startSeries.assert_called_once_with(frames.volume, [str(frames.model)], **options)
+    widget.logic.startSeries.assert_called_once_with(frames.volume, [str(frames.model)], InferOptions(spacing=(0.3, 0.3)))
     assert ui.predictButton.text == "Cancel" and not ui.imageSelector.enabled
     frames.run.step = Progress(1, 3)
     work(400)
@@ -278,7 +338,7 @@ def test_a_run_is_cancelled_by_the_button_by_a_closed_scene_and_by_a_lost_image(
     frames.widget.run = frames.run
     scene.Clear(0)
     assert frames.run.closed and frames.widget.run is None
-    assert ui.predictButton.toolTip == "Needs an X-ray and a model file."
+    assert ui.predictButton.toolTip == "Needs an X-ray and a model."
 
 
 def through_a_bundle(scene: Any, folder: Path) -> None:

@@ -15,14 +15,19 @@ pytest.importorskip("slicer", reason="slicer-core is not installed (pip install 
 from infer_network import HIP, IJK_TO_RAS, Network, masks_on
 
 from SyntheXHomeLib.image_nodes import asSequence, browserOf, frameCount, shownImage
+from SyntheXInferLib.finding import Finding
+from SyntheXInferLib.landmark_nodes import Measures
 from SyntheXInferLib.logic import SyntheXInferLogic
-from SyntheXInferLib.series import SeriesResult, browse
+from SyntheXInferLib.options import InferOptions
+from SyntheXInferLib.result_nodes import structureSpread
+from SyntheXInferLib.series import browse
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.predictions import Prediction
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "library"))
 from toy_network import write_dicom
 
+CPU = InferOptions(device="cpu")
 RAMP = np.arange(12 * 16, dtype=np.uint16).reshape(12, 16)
 
 
@@ -87,7 +92,7 @@ def test_a_volume_of_the_dicom_database_is_asked_for_its_file(
 
 
 def test_the_given_spacing_counts_more_than_the_found(network: Network, xray: Any) -> None:
-    SyntheXInferLogic().predict(xray, "model.pt", spacing=(0.9, 0.8), polarity="bone-dark")
+    SyntheXInferLogic().predict(xray, "model.pt", InferOptions(spacing=(0.9, 0.8), polarity="bone-dark"))
     assert network.seen[0].pixel_spacing_mm == (0.9, 0.8)
 
 
@@ -125,7 +130,7 @@ def predictions() -> list[Prediction]:
 
 def test_masks_and_landmarks_are_browsed_in_step_with_the_images(run: Any, scene: Any, slicer_core: ModuleType) -> None:
     logic = SyntheXInferLogic()
-    sequence, found = logic.showSeries(run, SeriesResult(HIP, predictions(), ("bone-dark", "log")), 0.9)
+    sequence, found = logic.showSeries(run, Finding(HIP, predictions(), ("bone-dark", "log")), 0.9)
     assert frameCount(sequence) == 3 and found.meaning() == ("bone-dark", "log") and found.landmarkCounts() == (41, 42)
     browser = browserOf(sequence)
     for number in (2, 0, 1):
@@ -141,7 +146,7 @@ def test_masks_and_landmarks_are_browsed_in_step_with_the_images(run: Any, scene
 
 def test_another_threshold_marks_all_frames_without_the_network(run: Any, scene: Any) -> None:
     logic = SyntheXInferLogic()
-    sequence, found = logic.showSeries(run, SeriesResult(HIP, predictions(), ("bone-dark", "log")), 0.9)
+    sequence, found = logic.showSeries(run, Finding(HIP, predictions(), ("bone-dark", "log")), 0.9)
     logic.setThreshold(sequence, found, 0.4)
     assert found.landmarkCounts() == (42, 42)
     logic.setThreshold(sequence, found, 0.97, showUnsure=False)
@@ -153,7 +158,7 @@ def test_another_threshold_marks_all_frames_without_the_network(run: Any, scene:
 
 def test_a_removed_series_leaves_the_images(run: Any, scene: Any) -> None:
     logic = SyntheXInferLogic()
-    sequence, found = logic.showSeries(run, SeriesResult(HIP, predictions(), ("bone-dark", "log")), 0.9)
+    sequence, found = logic.showSeries(run, Finding(HIP, predictions(), ("bone-dark", "log")), 0.9)
     logic.remove(sequence, found)
     assert not found.inScene and sequence.GetScene() is scene
     for kind in ("vtkMRMLSegmentationNode", "vtkMRMLMarkupsFiducialNode"):
@@ -205,16 +210,28 @@ def test_a_run_by_two_models_and_the_mirror_image_tells_what_is_unlike_the_valid
     volume = slicer_core.util.addVolumeFromArray(frames, np.diag([-2, -2, 1, 1.0]), "run")
     volume.SetAttribute("SyntheX.Intensity", "linear")
     logic = SyntheXInferLogic()
-    series = logic.startSeries(volume, [path, model], device="cpu", flip=True, collimation="none")
+    options = InferOptions(device="cpu", flip=True, turn=True, collimation="none")
+    series = logic.startSeries(volume, [path, model], options)
     wait(series)
     result = series.result()
     assert result.warning.startswith("unlike the images the model was validated on: the middle grey level is ")
-    found = logic.predict(volume, [path, model], device="cpu", series=True, flip=True, collimation="none")
+    found = logic.predict(volume, [path, model], options, series=True)
     assert found.warning() == result.warning
     inverse = np.diag([-0.5, -0.5, 1, 1.0])
     here = [(inverse @ [*found.landmarks[1].GetNthControlPointPosition(index), 1])[:2] for index in range(14)]
     np.testing.assert_allclose(result.predictions[1].landmarks, here, atol=2e-3)
-    alone = logic.predict(volume, path, device="cpu", series=True)
+    one, other = result.predictions[1], found.landmarks[1]
+    told = [Measures.of(other, index).spread for index in range(14)]
+    np.testing.assert_allclose(one.landmark_spread, told, atol=0.01)
+    assert min(told) > 0 and found.spread()[0] == pytest.approx(
+        np.median([told, [Measures.of(found.landmarks[0], n).spread for n in range(14)]])
+    )
+    here_masks = [structureSpread(found.segmentation.GetSegmentation().GetNthSegment(number)) for number in range(6)]
+    assert np.isfinite(here_masks).any()
+    for number, told_here in enumerate(here_masks):
+        values = [each.structure_spread[number] for each in result.predictions if np.isfinite(each.structure_spread[number])]
+        assert told_here == pytest.approx(np.mean(values), abs=2e-4) if values else np.isnan(told_here)
+    alone = logic.predict(volume, path, CPU, series=True)
     assert not np.allclose(alone.landmarks[1].GetNthControlPointPosition(0), found.landmarks[1].GetNthControlPointPosition(0), atol=1e-3)
 
 
@@ -230,12 +247,12 @@ def test_a_run_in_a_process_of_its_own_gives_what_this_process_gives(model: Path
     volume = slicer_core.util.addVolumeFromArray(frames, np.diag([-2, -2, 1, 1.0]), "run")
     volume.SetAttribute("SyntheX.Intensity", "linear")
     logic = SyntheXInferLogic()
-    series = logic.startSeries(volume, model, device="cpu")
+    series = logic.startSeries(volume, model, CPU)
     wait(series)
     folder, result = series.folder, series.result()
     assert not folder.exists() and result.meaning == ("bone-dark", "linear") and result.task == HIP
     sequence = asSequence(volume)
-    here = logic.predictSequence(sequence, model, device="cpu")
+    here = logic.predictSequence(sequence, model, CPU)
     for number, prediction in enumerate(result.predictions):
         points = here.pointLists[number]
         inverse = np.linalg.inv(np.diag([-2, -2, 1, 1.0]))
@@ -252,7 +269,7 @@ def test_a_failed_run_says_why_and_a_cancelled_one_is_gone(run: Any, model: Path
     wait(series)
     with pytest.raises(SyntheXError, match=r"none\.pt"):
         series.result()
-    series = logic.startSeries(run, model, device="cpu")
+    series = logic.startSeries(run, model, CPU)
     folder = series.folder
     assert folder.is_dir()
     series.close()

@@ -236,14 +236,20 @@ def read_image_predictions(folder: Path | str) -> tuple[Task, list[Prediction]]:
     if description["failed"]:
         raise SyntheXError(description["failed"][0]["reason"])
     task = Task.from_dict(description["task"], str(folder / DESCRIPTION))
+    names = ("column", "row", "confidence", "presence", "spread_mm")
     with (folder / LANDMARKS).open(encoding="utf-8", newline="") as file:
-        values = [[float(row[name]) for name in ("column", "row", "confidence")] for row in csv.DictReader(file)]
-    frames = [names for image in description["images"] for names in image["written"]]
-    points = np.array(values, np.float32).reshape(len(frames), len(task.landmarks), 3)
+        values = [[float(row[name] or "nan") for name in names] for row in csv.DictReader(file)]
+    frames = [(image, number) for image in description["images"] for number in range(image["frames"])]
+    points = np.array(values, np.float32).reshape(len(frames), len(task.landmarks), len(names))
     predictions = []
-    for names, found in zip(frames, points, strict=True):
-        mask = read_masks([folder / name for name in names], task)
-        predictions.append(Prediction(mask, found[:, :2], found[:, 2], np.zeros(mask.shape, np.uint8)))
+    for (image, number), found in zip(frames, points, strict=True):
+        mask = read_masks([folder / name for name in image["written"][number]], task)
+        spread = found[:, 4] / np.float32(np.mean(image["pixel_spacing_mm"] or np.nan))
+        presence, apart = (one if np.isfinite(one).any() else None for one in (found[:, 3], spread))
+        told = image["structure_spread"][number] if image["structure_spread"] else None
+        shares = None if told is None else np.array([told[name] for name in task.structure_names], np.float32)  # None is NaN
+        found_here = Prediction(mask, found[:, :2], found[:, 2], np.zeros(mask.shape, np.uint8), presence=presence, landmark_spread=apart)
+        predictions.append(dataclasses.replace(found_here, structure_spread=shares))
     return task, predictions
 
 
