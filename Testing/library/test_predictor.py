@@ -104,7 +104,12 @@ def test_a_multilabel_network_sets_bits_for_themselves():
     (prediction,) = Predictor(Both(), toy_description(task)).predict([as_image(toy_view(0)[0])], heat=True)
     # The network sees 48 x 48: four rows of padding above.
     np.testing.assert_array_equal(prediction.mask[:, 0], [0] * 4 + [1] * 20 + [3] * 16)
-    assert prediction.landmarks.shape == (0, 2) and prediction.confidence.shape == (0,) and prediction.heat is not None and not prediction.heat.any()
+    assert (
+        prediction.landmarks.shape == (0, 2)
+        and prediction.confidence.shape == (0,)
+        and prediction.heat is not None
+        and not prediction.heat.any()
+    )
 
 
 def test_a_diverged_network_is_refused():

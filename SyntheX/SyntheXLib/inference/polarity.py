@@ -40,9 +40,7 @@ def find_meaning(predictor: Predictor, facts: ImageFacts, polarity: str, intensi
     return meaning.polarity, meaning.intensity
 
 
-def ask_meaning(
-    predictor: Predictor, facts: ImageFacts, polarity: str, intensity: str, images: MakeImages, batch: int = 8
-) -> Meaning:
+def ask_meaning(predictor: Predictor, facts: ImageFacts, polarity: str, intensity: str, images: MakeImages, batch: int = 8) -> Meaning:
     """Polarity and intensity of an image: as given, or for ``auto`` as the image says; where it says no polarity, the network is asked.
 
     The network looks at the image both ways round. The polarity with the higher mean confidence of the landmarks is taken, as a network

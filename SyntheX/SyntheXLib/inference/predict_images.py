@@ -266,6 +266,8 @@ def _make_writable(folder: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
             raise SyntheXError(f"Output folder {folder} cannot be made, a file is in its place.") from None
+        except FileNotFoundError:  # where the system takes no new folders, as in Linux's /proc
+            raise SyntheXError(f"Output folder {folder} cannot be made there, expected a place that can be written.") from None
         with tempfile.TemporaryFile(dir=folder):
             pass
 
