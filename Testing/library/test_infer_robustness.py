@@ -66,12 +66,13 @@ BAD: dict[str, tuple[Make, str]] = {
     "missing": (lambda folder: folder / "nothing.png", "does not exist"),
     "a folder without images": (lambda folder: (folder / "sub.png").mkdir() or folder / "sub.png", "holds no image file"),  # type: ignore[func-returns-value]
 }
+SIGNED = {"PixelRepresentation": 1, "BitsStored": 16, "HighBit": 15}
 GOOD: dict[str, Make] = {
     "16-bit signed": picture("signed.nrrd", LOG.astype(np.int16) - 1000),
-    "16-bit signed DICOM": lambda folder: write_dicom(folder / "signed.dcm", (LOG.astype(int) - 100) % 65536, PixelRepresentation=1, BitsStored=16, HighBit=15),
+    "16-bit signed DICOM": lambda folder: write_dicom(folder / "signed.dcm", (LOG.astype(int) - 100) % 65536, **SIGNED),
     "grey in three channels": picture("grey.png", np.stack([LOG] * 3, -1), vector=True),
     "not square": picture("wide.png", np.tile(LOG, (1, 2))[:, :61]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BAD)
