@@ -51,8 +51,12 @@ class StandardizedConv2d(PaddedConv2d):
         return (self.weight - mean) * torch.rsqrt(variance + self.epsilon)
 
 
-class FixedConv2d(PaddedConv2d):
+class FixedConv2d(StandardizedConv2d):
     """A `StandardizedConv2d` whose filters were standardised once and for all, see `fix_filters`."""
+
+    def standardized(self) -> Tensor:
+        """The filters as they are."""
+        return self.weight
 
 
 def fix_filters(network: nn.Module) -> None:
