@@ -11,7 +11,7 @@ READY_TEST := $(VENV)/.ready-test
 READY_GUI := $(VENV)/.ready-gui
 SYNTHEX := $(BIN)/synthex
 
-.PHONY: help setup demo batch test test-all test-gui lint test-cluster bench bench-simulation bench-training bench-registration benchmark-small clean
+.PHONY: help setup demo batch test test-all test-gui lint test-cluster bench bench-simulation bench-training bench-registration bench-inference benchmark-small clean
 
 help:
 	@echo "make demo      sample CT -> simulated X-rays -> trained network -> report, in under 15 minutes on 2 cores"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-simulation  images a second of a data set, and where the time goes"
 	@echo "make bench-training  images a second of a training against the bare network's step, and where the time goes"
 	@echo "make bench-registration  2D/3D registration of simulated X-rays: errors, time, share that succeeds; POSES=20 is quicker"
+	@echo "make bench-inference  seconds of an image through 'synthex infer' with the full network on the CPU, and where they go"
 	@echo "make benchmark-small  synthex benchmark deepfluoro and tool from beginning to end on data made here, about 5 minutes"
 	@echo "make setup     only the environment ($(VENV))"
 	@echo "make clean     remove the environment and build/"
@@ -110,6 +111,9 @@ bench-training: $(READY)
 
 bench-registration: $(READY)
 	$(BIN)/python $(BENCH)/bench_registration.py $(if $(POSES),--poses $(POSES))
+
+bench-inference: $(READY)
+	$(BIN)/python $(BENCH)/bench_inference.py
 
 # Goes on where it was stopped.
 benchmark-small: $(READY)

@@ -113,8 +113,8 @@ def test_nothing_is_found_outside_the_open_field_and_it_does_not_count_for_the_g
     x = predictor.inputs([closed])[0, 0].numpy()
     assert (x[~field] == 0).all()
     assert x[field].mean() == pytest.approx(0, abs=1e-5) and x[field].std() == pytest.approx(1, abs=1e-5)
-    (found,) = predictor.predict([closed])
-    assert not found.mask[~field].any() and not found.heat[~field].any()
+    (found,) = predictor.predict([closed], heat=True)
+    assert found.heat is not None and not found.mask[~field].any() and not found.heat[~field].any()
     columns, rows = found.landmarks.round().astype(int).T
     assert field[rows, columns].all()
     np.testing.assert_allclose(found.landmarks[0], landmarks[0], atol=0.6)

@@ -312,3 +312,14 @@ def test_a_part_keeps_the_rows_of_every_array():
     part = results().part(np.array([True, False, False, True]))
     assert part.specimen == ["A", "B"] and part.imaging_system == ["x", "y"] and len(part) == 2
     assert part.counts.truth.tolist() == [[4, 0], [5, 1]] and part.errors_detector_mm[1].tolist() == [20.0, 12.0]
+
+
+def test_masks_whose_truth_is_not_trusted_count_nowhere():
+    # Image 0: TP 2, FP 1, FN 2, TN 5 of ten pixels; image 1 has no truth to be trusted.
+    counts = metrics.Overlap(*(np.array(v)[:, None] for v in ([2, 0], [3, 0], [4, metrics.NO_TRUTH])))
+    for rule in ("strict", "released-code"):
+        np.testing.assert_allclose(metrics.dice(counts, rule)[:, 0], [4 / 7, NAN])
+    (each,), _ = metrics.summarize_dice(counts)
+    assert (each.images, each.missed, each.false_alarms) == (1, 0, 0)
+    (found,) = summarize_confusion(counts, 10, "strict")
+    assert found.images["accuracy"] == 1 and found.mean["accuracy"] == 0.7 and found.pooled["accuracy"] == pytest.approx(0.7)

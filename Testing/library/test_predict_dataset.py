@@ -98,10 +98,10 @@ def test_a_run_that_fails_leaves_nothing_half_written(tmp_path: Path, toy_model:
     (tmp_path / "out" / ".predictions.1.part.h5").write_bytes(b"of a run that was killed")
     whole = Predictor.predict
 
-    def fail_late(self: Predictor, images: list[XrayImage], *rest: object) -> list:
+    def fail_late(self: Predictor, images: list[XrayImage], *rest: object, **more: object) -> list:
         if self.network.calls:
             raise SyntheXError("stopped")
-        return whole(self, images, *rest)
+        return whole(self, images, *rest, **more)
 
     monkeypatch.setattr(Predictor, "predict", fail_late)
     with pytest.raises(SyntheXError, match="stopped"):

@@ -50,21 +50,21 @@ def test_resampling_averages_the_pixels_that_fall_together_and_keeps_edges():
 def test_images_of_the_training_size_come_back_pixel_for_pixel_in_their_order():
     predictor = toy_predictor()
     views = [toy_view(n) for n in range(5)]
-    found = predictor.predict([as_image(image) for image, _, _ in views], batch=2, heatmaps=True)
+    found = predictor.predict([as_image(image) for image, _, _ in views], batch=2, heatmaps=True, heat=True)
     for prediction, (_, bits, landmarks) in zip(found, views, strict=True):
         np.testing.assert_array_equal(prediction.mask, exclusive(bits))
         np.testing.assert_allclose(prediction.landmarks, landmarks, atol=0.05)
         assert (prediction.confidence > 0.99).all()
         assert prediction.mask.dtype == np.uint16 and prediction.heat.dtype == np.uint8
-        assert prediction.heat.max() >= 240  # a peak between two pixels is a little below 255
+        assert prediction.heat is not None and prediction.heat.max() >= 240  # a peak between two pixels is a little below 255
         assert prediction.heatmaps is not None and prediction.heatmaps.shape == (2, SIDE, SIDE)
 
 
 @pytest.mark.parametrize(("side", "spacing"), [(80, SPACING / 2), (80, None), (120, SPACING / 3), (30, SPACING * 4 / 3)])
 def test_other_sizes_come_back_in_their_own_pixels(side: int, spacing: float | None):
     image, bits, landmarks = toy_view(0, side)
-    (prediction,) = toy_predictor().predict([as_image(image, spacing)])
-    assert prediction.mask.shape == (side, side) == prediction.heat.shape
+    (prediction,) = toy_predictor().predict([as_image(image, spacing)], heat=True)
+    assert prediction.heat is not None and prediction.mask.shape == (side, side) == prediction.heat.shape
     assert np.abs(prediction.landmarks - landmarks).max() < 0.5 * max(1, side / SIDE)
     for bit, least in ((1, 0.9), (2, 0.75)):  # the toy network takes the bar's blurred edge for background
         a, b = prediction.mask == bit, bits == bit
@@ -101,10 +101,15 @@ def test_a_multilabel_network_sets_bits_for_themselves():
             return NetworkOutput(segmentation, torch.zeros(x.shape[0], 0, *x.shape[2:]))
 
     task = toy_task("multilabel", landmarks=False)
-    (prediction,) = Predictor(Both(), toy_description(task)).predict([as_image(toy_view(0)[0])])
+    (prediction,) = Predictor(Both(), toy_description(task)).predict([as_image(toy_view(0)[0])], heat=True)
     # The network sees 48 x 48: four rows of padding above.
     np.testing.assert_array_equal(prediction.mask[:, 0], [0] * 4 + [1] * 20 + [3] * 16)
-    assert prediction.landmarks.shape == (0, 2) and prediction.confidence.shape == (0,) and not prediction.heat.any()
+    assert (
+        prediction.landmarks.shape == (0, 2)
+        and prediction.confidence.shape == (0,)
+        and prediction.heat is not None
+        and not prediction.heat.any()
+    )
 
 
 def test_a_diverged_network_is_refused():
@@ -128,7 +133,8 @@ def test_heat_for_pictures_does_not_depend_on_the_scale_of_the_heatmaps():
             return output._replace(heatmaps=0.02 * output.heatmaps - 5)
 
     images = [as_image(toy_view(0)[0])]
-    plain = toy_predictor().predict(images)[0]
-    scaled = Predictor(Scaled(toy_task()), toy_description()).predict(images)[0]
+    plain = toy_predictor().predict(images, heat=True)[0]
+    scaled = Predictor(Scaled(toy_task()), toy_description()).predict(images, heat=True)[0]
+    assert plain.heat is not None and scaled.heat is not None
     np.testing.assert_allclose(scaled.heat.astype(int), plain.heat, atol=1)
     assert plain.heat.max() >= 240 and np.median(plain.heat) == 0

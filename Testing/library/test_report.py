@@ -17,6 +17,7 @@ from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation import examples, figures
 from SyntheXLib.evaluation.bone_mesh import BoneMesh, bone_mesh, surface_of_labels
 from SyntheXLib.evaluation.evaluate import EvaluationResult, evaluate
+from SyntheXLib.evaluation.metrics import dice
 from SyntheXLib.evaluation.modes import MODES
 from SyntheXLib.evaluation.results import angle_from_ap, compare, split_masks
 from SyntheXLib.evaluation.views_figure import views_figure
@@ -197,6 +198,15 @@ def test_the_modes_place_and_count_landmarks_differently(tmp_path: Path):
     # The released code finds the lower peak inside the structure; the landmark lies between two pixels along both axes.
     assert released.errors_detector_mm[0, 0] == pytest.approx(np.hypot(0.5, 0.5) * SPACING)
     assert text.notes == released.notes == ()
+
+
+def test_a_true_mask_that_the_data_set_does_not_trust_is_left_out_in_strict_mode_alone(tmp_path: Path):
+    dataset = toy_dataset(tmp_path / "data", bad_truth={0: "cube", 2: "cube"})
+    predictions = open_predictions(write_predictions(tmp_path / "predictions", dataset))
+    strict, released = (compare(predictions, dataset, mode=mode) for mode in ("strict", "released-code"))
+    assert [bool(np.isnan(v)) for v in dice(strict.counts)[:, 0]] == [True, False, True, False, False]
+    assert np.isnan(strict.surface_mm[[0, 2], 0]).all() and "2 true masks are left out" in strict.notes[-1]
+    assert not np.isnan(dice(strict.counts)[:, 1]).any() and not np.isnan(dice(released.counts)).any()
 
 
 def test_what_a_mode_lacks_is_said(shifted: tuple[Path, Path, Path]):

@@ -126,6 +126,9 @@ def test_the_photometric_interpretation_alone_does_not_tell_where_bone_is(tmp_pa
     assert (facts.photometric, facts.polarity, facts.intensity, facts.window, facts.frame_time_s) == ("MONOCHROME1", None, None, None, None)
     shown = {"Modality": "DX", "PresentationIntentType": "FOR PRESENTATION"}
     assert read_facts(write_dicom(tmp_path / "b.dcm", RAMP, **shown)).polarity == "bone-bright"
+    for photometric in ("MONOCHROME1", "MONOCHROME2"):
+        assert read_facts(write_dicom(tmp_path / "c.dcm", RAMP, photometric, Modality="CR")).polarity == "bone-bright"
+    assert read_facts(write_dicom(tmp_path / "d.dcm", RAMP, Modality="DX")).polarity is None
 
 
 def test_a_spacing_calibrated_at_the_patient_is_brought_back_to_the_detector(tmp_path: Path):

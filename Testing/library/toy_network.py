@@ -58,8 +58,14 @@ def toy_view(index: int, side: int = SIDE) -> tuple[np.ndarray, np.ndarray, np.n
     return np.exp(-attenuation).astype(np.float32), bits, landmarks
 
 
-def toy_dataset(folder: Path, count: int = 5, task: Task | None = None, seed: int = 0) -> XrayDataset:
-    """A data set of toy views, turned by 10 degrees times the index; the second landmark of image 1 is out of frame."""
+def toy_dataset(
+    folder: Path, count: int = 5, task: Task | None = None, seed: int = 0, bad_truth: dict[int, str] | None = None
+) -> XrayDataset:
+    """A data set of toy views, turned by 10 degrees times the index; the second landmark of image 1 is out of frame.
+
+    `bad_truth` names a structure of an image whose true mask is said not to be trusted.
+    """
+    bad_truth = bad_truth or {}
     task = task or toy_task()
     configuration = {"image_size": SIDE, "pixel_spacing_mm": SPACING, "source_to_detector_mm": 1000.0}
     header = DatasetHeader(task, ({"name": "phantom"},), configuration, seed, count, shard_size=3)
@@ -79,7 +85,8 @@ def toy_dataset(folder: Path, count: int = 5, task: Task | None = None, seed: in
                 "landmark_visible": visible[:number],
                 "world_to_camera": CArmPose(lao_rao_deg=10.0 * index).world_to_camera(np.zeros(3)),
                 "intrinsics": np.eye(3),
-                "parameters": {"specimen": "phantom", "coverage": 0.25, "source_to_isocenter_mm": 500.0},
+                "parameters": {"specimen": "phantom", "coverage": 0.25, "source_to_isocenter_mm": 500.0}
+                | ({f"{bad_truth[index]}_good_fov": False} if index in bad_truth else {}),
             }
         )
     for shard in range(header.shard_count):

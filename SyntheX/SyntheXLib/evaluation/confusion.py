@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from SyntheXLib.evaluation.metrics import Overlap
+from SyntheXLib.evaluation.metrics import NO_TRUTH, Overlap
 from SyntheXLib.evaluation.modes import Mode
 
 CONFUSION_MEASURES = ("sensitivity", "specificity", "precision", "accuracy", "f1", "f2")
@@ -53,7 +53,7 @@ def confusion(counts: Overlap, pixels: int | NDArray[np.integer], smoothing: flo
     dict
         By name, of the shape of the counts, 0..1; NaN for 0 / 0.
     """
-    tp = counts.intersection.astype(np.float64)
+    tp = np.where(counts.truth == NO_TRUTH, np.nan, counts.intersection)
     fp, fn = counts.predicted - tp, counts.truth - tp
     tn = pixels - tp - fp - fn
     parts = {
@@ -74,9 +74,10 @@ def summarize_confusion(counts: Overlap, pixels: int, mode: Mode) -> list[Confus
     In the other modes an image where a measure is 0 / 0 (as sensitivity where the truth is empty) is left out for that measure.
     """
     each = confusion(counts, pixels, _RELEASED_SMOOTHING if mode == "released-code" else 0.0)
-    images, structures = counts.truth.shape
-    together = Overlap(counts.intersection.sum(0), counts.predicted.sum(0), counts.truth.sum(0))
-    pooled = confusion(together, images * pixels)
+    structures = counts.truth.shape[1]
+    trusted = counts.truth != NO_TRUTH
+    together = Overlap(*(np.where(trusted, one, 0).sum(0) for one in (counts.intersection, counts.predicted, counts.truth)))
+    pooled = confusion(together, trusted.sum(0) * pixels)
     found = []
     for c in range(structures):
         used = {name: values[:, c][~np.isnan(values[:, c])] for name, values in each.items()}

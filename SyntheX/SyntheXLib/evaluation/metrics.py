@@ -22,6 +22,8 @@ from SyntheXLib.inference.predictions import CONFIDENCE_THRESHOLD
 
 EmptyRule = Literal["strict", "released-code"]
 
+#: Pixels of a true mask that does not count, see `Overlap`.
+NO_TRUTH = -1
 #: Distances in mm for which success rates are given.
 SUCCESS_DISTANCES_MM = (2.5, 5.0, 10.0)
 
@@ -33,7 +35,8 @@ class Overlap:
     Attributes
     ----------
     intersection, predicted, truth
-        Pixels in both masks, in the predicted one, in the true one.
+        Pixels in both masks, in the predicted one, in the true one; the last is `NO_TRUTH` where the truth is not to be trusted, which
+        counts nowhere.
     """
 
     intersection: NDArray[np.int64]
@@ -79,9 +82,9 @@ def dice(counts: Overlap, empty: EmptyRule = "strict") -> NDArray[np.float64]:
         (N, C), in 0..1; NaN where the image is left out.
     """
     total = counts.predicted + counts.truth
-    value = 2.0 * counts.intersection / np.maximum(total, 1)
+    value = np.where(counts.truth == NO_TRUTH, np.nan, 2.0 * counts.intersection / np.maximum(total, 1))
     if empty == "released-code":
-        return np.where(total == 0, 1.0, value)
+        return np.where((total == 0) & (counts.truth == 0), 1.0, value)
     return np.where(counts.truth == 0, np.nan, value)
 
 

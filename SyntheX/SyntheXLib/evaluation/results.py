@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation import modes
 from SyntheXLib.evaluation.calibration import PixelBins, pixel_bins
-from SyntheXLib.evaluation.metrics import Overlap, landmark_errors, overlap, to_isocenter
+from SyntheXLib.evaluation.metrics import NO_TRUTH, Overlap, landmark_errors, overlap, to_isocenter
 from SyntheXLib.evaluation.modes import Mode
 from SyntheXLib.evaluation.picks import picked
 from SyntheXLib.evaluation.surface import surface_distances
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from SyntheXLib.inference.predictions import PredictionFolder
 
 Progress = Callable[[int, int], None]
+#: Parameter of an image, after a structure's name: false where its true mask is not to be trusted (DeepFluoro, of femurs).
+_GOOD_TRUTH = "_good_fov"
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,10 @@ def compare(
                 ours = probability > modes.MASK_THRESHOLD * 255
         one = overlap(ours[None], theirs[None])
         counts[:, n] = one.intersection[0], one.predicted[0], one.truth[0]
-        for c in range(structures):
+        for c, name in enumerate(task.structure_names):
+            if mode == "strict" and sample.parameters.get(f"{name}{_GOOD_TRUTH}") is False:
+                counts[:, n, c] = 0, 0, NO_TRUTH
+                continue
             surface[:, n, c] = surface_distances(ours[c], theirs[c], dataset.pixel_spacing_mm)
         truth[n], visible[n] = sample.landmarks, sample.visible
         found[n], sure[n] = picked(mode, task, predictions.landmarks[n], predictions.confidence[n], ours, heatmaps, sigma)
@@ -195,18 +200,21 @@ def compare(
         visible=visible,
         errors_detector_mm=errors,
         errors_isocenter_mm=to_isocenter(errors, distance, dataset.source_to_detector_mm),
-        notes=_notes(mode, task, searched, bins is not None),
+        notes=_notes(mode, task, searched, bins is not None, int(np.count_nonzero(counts[2] == NO_TRUTH))),
     )
 
 
-def _notes(mode: Mode, task: Task, heatmaps: bool, probabilities: bool) -> tuple[str, ...]:
-    """What the mode needs and the predictions do not hold."""
+def _notes(mode: Mode, task: Task, heatmaps: bool, probabilities: bool, untrusted: int) -> tuple[str, ...]:
+    """What the mode needs and the predictions do not hold, and what is left out."""
     notes = []
     if mode == "released-code" and task.landmarks and not modes.is_tool(task) and not heatmaps:
         notes.append("a heatmap's highest point outside the predicted structure is dropped, not searched anew inside it")
     if mode == "paper-text" and task.segmentation == "exclusive" and not probabilities:
         notes.append("a pixel belongs to the structure of the highest probability, also where that is below 0.5")
-    return tuple(f"Heatmaps and probabilities are not stored ('synthex infer --heatmaps' does): {note}." for note in notes)
+    told = [f"Heatmaps and probabilities are not stored ('synthex infer --heatmaps' does): {note}." for note in notes]
+    if untrusted:
+        told.append(f"{untrusted} true masks are left out, as the data set says that they are not to be trusted (good-fov).")
+    return tuple(told)
 
 
 def split_masks(bits: NDArray[np.unsignedinteger], task: Task) -> NDArray[np.bool_]:

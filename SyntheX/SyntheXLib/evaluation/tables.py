@@ -99,7 +99,8 @@ def _structure_rows(model: ModelEvaluation) -> Rows:
     measures = confusion(counts, results.pixels)
     for n, index in enumerate(results.index):
         for c, name in enumerate(results.task.structure_names):
-            pixels = [int(a[n, c]) for a in (counts.truth, counts.predicted, counts.intersection)]
+            trusted = counts.truth[n, c] != metrics.NO_TRUTH
+            pixels = [int(a[n, c]) if trusted else "" for a in (counts.truth, counts.predicted, counts.intersection)]
             rest = [results.surface_mm[n, c], results.hausdorff95_mm[n, c], *(measures[key][n, c] for key in CONFUSION_MEASURES)]
             yield [int(index), name, _cell(strict[n, c]), _cell(released[n, c]), *pixels, *(_cell(value) for value in rest)]
 

@@ -187,8 +187,9 @@ def _polarity(tags: dict[str, str]) -> str | None:
     sign = tags.get(_SIGN, "")
     if sign in ("1", "-1"):  # 1: little radiation has low stored values, so bone is dark in them
         return "bone-bright" if (sign == "1") == inverted else "bone-dark"
-    if tags.get(_MODALITY) in ("CR", "DX") and tags.get(_INTENT) == "FOR PRESENTATION":
-        return "bone-bright"  # radiographs are shown so
+    # Radiographs are shown so. CR has no intent (PS3.3, A.2); DX for processing may be anything.
+    if tags.get(_MODALITY) == "CR" or (tags.get(_MODALITY) == "DX" and tags.get(_INTENT) == "FOR PRESENTATION"):
+        return "bone-bright"
     return None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 Color = tuple[int, int, int]
+Lines = list[NDArray[np.float64]]
 
 HEAT: Color = (40, 255, 90)
 _TRUTH: Color = (255, 255, 255)
@@ -85,15 +86,18 @@ def compose(gray: NDArray[np.uint8], task: Task, layers: Layers, side: int = 640
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     base = Image.fromarray(gray).resize(size, Image.Resampling.BICUBIC).convert("RGB")
     picture = np.asarray(base, dtype=np.float32)
-    if layers.masks is not None:
-        for mask, structure in zip(layers.masks, task.structures, strict=True):
-            inside = _enlarged(mask.astype(np.float32), size) > 0.5
-            picture[inside] = 0.7 * picture[inside] + 0.3 * np.array(structure.color, dtype=np.float32)
+    masks = () if layers.masks is None else layers.masks
+    soft = [_resized(mask.astype(np.float32), size) for mask in masks]
+    for mask, structure in zip(soft, task.structures, strict=False):
+        inside = mask > 0.5
+        picture[inside] = 0.7 * picture[inside] + 0.3 * np.array(structure.color, dtype=np.float32)
     if layers.heat is not None:
-        strength = 0.85 * np.clip(_enlarged(layers.heat.astype(np.float32), size), 0, 1)[..., None]
+        strength = 0.85 * np.clip(_resized(layers.heat.astype(np.float32), size), 0, 1)[..., None]
         picture = picture * (1 - strength) + np.array(HEAT, dtype=np.float32) * strength
     canvas = Image.fromarray(np.clip(picture + 0.5, 0, 255).astype(np.uint8))
-    return np.asarray(_with_lines(canvas, task, layers, scale))
+    # Of a reduced image the outlines are those of the reduced masks: no finer ones would be seen.
+    outlines = [_outlines(mask, 1 / scale) for mask in soft] if scale < 1 else [_outlines(mask) for mask in masks]
+    return np.asarray(_with_lines(canvas, task, layers, outlines, scale))
 
 
 def write_label_png(path: Path, labels: NDArray[np.uint8], task: Task) -> None:
@@ -115,13 +119,13 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     Image.fromarray(picture).save(path, format="PNG")
 
 
-def _enlarged(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+def _resized(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     from PIL import Image
 
     return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR))
 
 
-def _with_lines(canvas: "Image", task: Task, layers: Layers, scale: float) -> "Image":
+def _with_lines(canvas: "Image", task: Task, layers: Layers, outlines: Sequence[Lines], scale: float) -> "Image":
     """Draw outlines and landmarks on a layer of twice the size, so that they come out smooth, and lay it over the canvas."""
     from PIL import Image, ImageDraw
 
@@ -133,11 +137,10 @@ def _with_lines(canvas: "Image", task: Task, layers: Layers, scale: float) -> "I
     def place(points: NDArray[np.floating]) -> NDArray[np.float64]:
         return (np.asarray(points, dtype=np.float64) + 0.5) * zoom  # the pixel's centre is half a pixel from the edge
 
-    if layers.masks is not None:
-        for mask, structure in zip(layers.masks, task.structures, strict=True):
-            for outline in _outlines(mask):
-                points = [tuple(p) for p in place(outline)]
-                draw.line(points, fill=(*structure.color, 255), width=round(1.2 * unit), joint="curve")
+    for lines, structure in zip(outlines, task.structures, strict=False):
+        for line in lines:
+            points = [tuple(p) for p in place(line)]
+            draw.line(points, fill=(*structure.color, 255), width=round(1.2 * unit), joint="curve")
     truth = None if layers.truth is None else place(layers.truth)
     found = None if layers.landmarks is None else place(layers.landmarks)
     if truth is not None and found is not None:
@@ -158,15 +161,23 @@ def _with_lines(canvas: "Image", task: Task, layers: Layers, scale: float) -> "I
     return Image.alpha_composite(canvas.convert("RGBA"), smooth).convert("RGB")
 
 
-def _outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Closed lines (n, 2) column and row round a mask, rounded by less than a pixel so that the steps of the pixels do not show."""
+def _outlines(mask: NDArray[Any], step: float = 1.0) -> Lines:
+    """Closed lines (n, 2) round a mask, rounded by less than a pixel so that the steps of the pixels do not show.
+
+    `mask` is bool, or how much of each pixel is inside, 0..1; `step` is the side of its pixels in those of the image, in which the columns
+    and rows of the lines are.
+    """
     from skimage.filters import gaussian
     from skimage.measure import find_contours
 
-    if not mask.any():
+    inside = mask > 0
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not rows.size:
         return []
-    padded = np.pad(gaussian(mask.astype(np.float32), sigma=0.6), 1)
-    return [line[:, ::-1] - 1 for line in find_contours(padded, 0.5)]
+    top, left = max(rows[0] - 3, 0), max(columns[0] - 3, 0)
+    part = mask[top : rows[-1] + 4, left : columns[-1] + 4].astype(np.float32)
+    padded = np.pad(gaussian(part, sigma=0.6), 1)
+    return [(line[:, ::-1] - 1 + (left, top) + 0.5) * step - 0.5 for line in find_contours(padded, 0.5)]
 
 
 def _circle(draw: "ImageDraw", center: NDArray[np.float64], radius: float, unit: float) -> None:

@@ -106,7 +106,7 @@ def predict_dataset(
             for first in range(0, len(dataset), batch):
                 chosen = range(first, min(first + batch, len(dataset)))
                 images = [_image(dataset, i) for i in chosen]
-                for i, prediction in zip(chosen, predictor.predict(images, heatmaps, batch), strict=True):
+                for i, prediction in zip(chosen, predictor.predict(images, heatmaps, batch, heat=True), strict=True):
                     writer.add(i, prediction)
                     rows += [[i, *row] for row in landmark_rows(prediction, predictor.task, threshold)]
                 if progress:

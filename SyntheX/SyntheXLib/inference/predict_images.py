@@ -34,7 +34,7 @@ from SyntheXLib.inference.outputs import (
 )
 from SyntheXLib.inference.overlay import GAMMA, Layers, compose, write_picture
 from SyntheXLib.inference.placed_outputs import pixel_to_ras, write_nifti, write_points
-from SyntheXLib.inference.polarity import asked_frames, find_meaning
+from SyntheXLib.inference.polarity import Meaning, ask_meaning, asked_frames
 from SyntheXLib.inference.predictions import CONFIDENCE_THRESHOLD, DESCRIPTION, LANDMARKS, Prediction, read_description
 from SyntheXLib.inference.predictor import VIEWS, Predictor
 from SyntheXLib.rendering.display import to_gray
@@ -45,6 +45,8 @@ Progress = Callable[[int, int], None]
 #: Indexed or black and white pictures; label maps in mm; DICOM Segmentation.
 MASK_FORMATS = ("png", "nifti", "seg")
 _OVERLAY_SIDE = 1024
+#: The open field is looked for on images reduced to this many pixels a side, or up to twice as many.
+_FIELD_SIDE = 512
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def predict_images(
     for path, name in zip(paths, _names(paths), strict=True):
         count = 1
         try:
-            images, meaning = _read(predictor, path, polarity, intensity, pixel_spacing_mm, collimation == AUTO)
+            images, meaning = _read(predictor, path, polarity, intensity, pixel_spacing_mm, collimation == AUTO, batch)
             count = len(images)
             total += count - 1
             matrix = pixel_to_ras(path, images[0].pixel_spacing_mm)
@@ -149,7 +151,7 @@ def predict_images(
             spreads: list[Any] = []
             kept: list[NDArray[np.unsignedinteger]] = []
             told = None
-            for number, prediction in enumerate(_predictions(predictor, images, batch)):
+            for number, prediction in enumerate(_predictions(predictor, images, batch, meaning.answers)):
                 own = name if count == 1 else f"{name}_{number:04d}"
                 files = write_masks(out_folder, own, prediction.mask, predictor.task) if "png" in masks else []
                 if "nifti" in masks:
@@ -188,8 +190,8 @@ def predict_images(
                     "frames": count,
                     "shape": images[0].shape,
                     "pixel_spacing_mm": images[0].pixel_spacing_mm,
-                    "polarity": meaning[0],
-                    "intensity": meaning[1],
+                    "polarity": meaning.polarity,
+                    "intensity": meaning.intensity,
                     "open_share": 1.0 if images[0].field is None else round(float(images[0].field.mean()), 4),
                     "network_shape": predictor.grid(images[0]).inner,
                     "structure_spread": spreads if len(predictor.members) * len(predictor.views) > 1 else None,
@@ -248,7 +250,7 @@ def read_image_predictions(folder: Path | str) -> tuple[Task, list[Prediction]]:
         presence, apart = (one if np.isfinite(one).any() else None for one in (found[:, 3], spread))
         told = image["structure_spread"][number] if image["structure_spread"] else None
         shares = None if told is None else np.array([told[name] for name in task.structure_names], np.float32)  # None is NaN
-        found_here = Prediction(mask, found[:, :2], found[:, 2], np.zeros(mask.shape, np.uint8), presence=presence, landmark_spread=apart)
+        found_here = Prediction(mask, found[:, :2], found[:, 2], presence=presence, landmark_spread=apart)
         predictions.append(dataclasses.replace(found_here, structure_spread=shares))
     return task, predictions
 
@@ -270,13 +272,15 @@ def _make_writable(folder: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
             raise SyntheXError(f"Output folder {folder} cannot be made, a file is in its place.") from None
+        except FileNotFoundError:  # where the system takes no new folders, as in Linux's /proc
+            raise SyntheXError(f"Output folder {folder} cannot be made there, expected a place that can be written.") from None
         with tempfile.TemporaryFile(dir=folder):
             pass
 
 
 def _read(
-    predictor: Predictor, path: Path, polarity: str, intensity: str, spacing: tuple[float, float] | None, find_field: bool
-) -> tuple[list[XrayImage], tuple[str, str]]:
+    predictor: Predictor, path: Path, polarity: str, intensity: str, spacing: tuple[float, float] | None, find_field: bool, batch: int
+) -> tuple[list[XrayImage], Meaning]:
     """The frames of a file, and what their numbers were taken for."""
     values, facts = read_values(path)
     places = [f"Image {path}"] if len(values) == 1 else [f"Image {path}, frame {number}," for number in range(len(values))]
@@ -288,19 +292,31 @@ def _read(
         made = xray_image(cleaned[number], polarity, intensity, spacing or facts.pixel_spacing_mm, places[number], path)
         return dataclasses.replace(made, field=field)
 
-    meaning = find_meaning(predictor, facts, polarity, intensity, lambda *meant: [image(number, *meant) for number in asked])
-    return [image(number, *meaning) for number in range(len(values))], meaning
+    meaning = ask_meaning(predictor, facts, polarity, intensity, lambda *meant: [image(number, *meant) for number in asked], batch)
+    return [image(number, *meaning[:2]) for number in range(len(values))], meaning
 
 
 def open_field(frames: list[NDArray[np.generic]], linear: bool) -> NDArray[np.bool_] | None:
     """(H, W), the open field of a run, whose collimator does not move while it lasts; None where all is open."""
-    mean: NDArray[np.float64] = np.mean(np.stack(frames).astype(np.float64), axis=0)
+    from PIL import Image
+
+    rows, columns = frames[0].shape
+    # Blades are large: means of squares of pixels tell as much.
+    step = max(1, min(rows, columns) // _FIELD_SIDE)
+    small = [frame[: rows // step * step, : columns // step * step].reshape(rows // step, step, columns // step, step) for frame in frames]
+    mean: NDArray[np.float32] = np.mean([frame.mean((1, 3), dtype=np.float32) for frame in small], axis=0)
     if not np.isfinite(mean).all():
         return None  # such an image is refused in its turn
     if linear and mean.min() >= 0:
-        mean = np.log(mean + 0.002 * max(float(mean.max()), 1e-12))
+        mean = np.log(mean + np.float32(0.002 * max(float(mean.max()), 1e-12)))
     found = find_collimation(mean)
-    return None if found is None else found.field((mean.shape[0], mean.shape[1]))
+    if found is None:
+        return None
+    # Depth is all but linear from pixel to pixel, so it may be interpolated.
+    wide, high = -(-columns // step), -(-rows // step)
+    depth = found.depth(np.arange(wide)[None], np.arange(high)[:, None]).astype(np.float32)
+    whole = Image.fromarray(depth).resize((wide * step, high * step), Image.Resampling.BILINEAR)
+    return np.asarray(whole)[:rows, :columns] > 0
 
 
 def _spread(prediction: Prediction, task: Task) -> dict[str, float | None]:
@@ -311,10 +327,14 @@ def _spread(prediction: Prediction, task: Task) -> dict[str, float | None]:
     return {name: round(float(value), 4) if np.isfinite(value) else None for name, value in values}
 
 
-def _predictions(predictor: Predictor, images: list[XrayImage], batch: int) -> Iterator[Prediction]:
-    """One after another, as those of a long run do not fit into memory."""
+def _predictions(predictor: Predictor, images: list[XrayImage], batch: int, answers: list[Prediction]) -> Iterator[Prediction]:
+    """One after another, as those of a long run do not fit into memory; `answers` are those to the frames that were asked about before."""
+    known = dict(zip(asked_frames(len(images)), answers, strict=False))
     for first in range(0, len(images), batch):
-        yield from predictor.predict(images[first : first + batch], batch=batch)
+        numbers = range(first, min(first + batch, len(images)))
+        found = iter(predictor.predict([images[n] for n in numbers if n not in known], batch=batch))
+        for n in numbers:
+            yield known[n] if n in known else next(found)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

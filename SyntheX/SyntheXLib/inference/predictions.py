@@ -43,7 +43,8 @@ class Prediction:
     confidence
         (L,) float32, ncc of the heatmap round its peak with the ideal peak, -1..1.
     heat
-        (H, W) uint8, for pictures: the highest of the heatmaps, each squared and scaled so that its peak is its confidence.
+        (H, W) uint8, for pictures: the highest of the heatmaps, each squared and scaled so that its peak is its confidence; None unless
+        asked for.
     heatmaps
         (L, h, w) float16 on the network's grid; None unless asked for.
     probability
@@ -59,7 +60,7 @@ class Prediction:
     mask: NDArray[np.unsignedinteger]
     landmarks: NDArray[np.float32]
     confidence: NDArray[np.float32]
-    heat: NDArray[np.uint8]
+    heat: NDArray[np.uint8] | None = None
     heatmaps: NDArray[np.float16] | None = None
     probability: NDArray[np.uint8] | None = None
     presence: NDArray[np.float32] | None = None

@@ -75,9 +75,12 @@ class Predictor:
             When one is missing or no model, they do not fit together, or the device is not there.
         """
         from SyntheXLib.networks.model_file import load_model
+        from SyntheXLib.networks.resnet import fix_filters
 
         paths = [model_path] if isinstance(model_path, Path | str) else list(model_path)
-        (network, description), *others = [load_model(path) for path in paths]
+        (network, description), *others = loaded = [load_model(path) for path in paths]
+        for one, _ in loaded:
+            fix_filters(one)
         return cls(network, description, device, others, views)
 
     @property
@@ -89,7 +92,7 @@ class Predictor:
         """How this image becomes the (first) network's input; see `grid.network_grid` for the errors."""
         return _grid(image, self.description)
 
-    def predict(self, images: Sequence[XrayImage], heatmaps: bool = False, batch: int = 8) -> list[Prediction]:
+    def predict(self, images: Sequence[XrayImage], heatmaps: bool = False, batch: int = 8, heat: bool = False) -> list[Prediction]:
         """Predict images, those of equal size together.
 
         Parameters
@@ -100,6 +103,8 @@ class Predictor:
             Also give the heatmaps of all landmarks and the probabilities of all structures.
         batch
             Most images at a time.
+        heat
+            Also give the picture of the highest heatmaps, `Prediction.heat`.
 
         Returns
         -------
@@ -118,7 +123,7 @@ class Predictor:
         for grid, members in groups.items():
             for start in range(0, len(members), batch):
                 chosen = members[start : start + batch]
-                results.update(zip(chosen, self._predict_equal([images[n] for n in chosen], grid, heatmaps), strict=True))
+                results.update(zip(chosen, self._predict_equal([images[n] for n in chosen], grid, heatmaps, heat), strict=True))
         return [results[n] for n in range(len(images))]
 
     def inputs(self, images: Sequence[XrayImage], member: int = 0) -> "Tensor":
@@ -131,7 +136,7 @@ class Predictor:
         grid = _grid(images[0], self.members[member][1])
         return torch.stack([_input(image, grid) for image in images])
 
-    def _predict_equal(self, images: list[XrayImage], grid: NetworkGrid, heatmaps: bool) -> list[Prediction]:
+    def _predict_equal(self, images: list[XrayImage], grid: NetworkGrid, heatmaps: bool, heat: bool) -> list[Prediction]:
         import torch
 
         try:
@@ -144,7 +149,8 @@ class Predictor:
             field = np.stack([np.ones(grid.shape, bool) if image.field is None else image.field for image in images])
         from SyntheXLib.networks.model_file import readout_of
 
-        return read_answers(answers, self.task, self.description.heatmap_sigma_px, grid, field, heatmaps, readout_of(self.description))
+        sigma, readout = self.description.heatmap_sigma_px, readout_of(self.description)
+        return read_answers(answers, self.task, sigma, grid, field, heatmaps, readout, heat)
 
     def _answers(self, images: list[XrayImage], member: int, grid: NetworkGrid) -> list[Answer]:
         """One for each view, on the grid of the first network."""

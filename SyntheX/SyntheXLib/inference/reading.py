@@ -63,6 +63,7 @@ def read_answers(
     field: NDArray[np.bool_] | None,
     heatmaps: bool,
     readout: str = "parabola",
+    heat: bool = False,
 ) -> list[Prediction]:
     """Predictions of a batch of images.
 
@@ -82,6 +83,8 @@ def read_answers(
         Keep the heatmaps and the probabilities.
     readout
         How peaks are found, one of `networks.heatmaps.READOUTS`.
+    heat
+        Make the picture of the highest heatmaps too.
     """
     import torch
 
@@ -91,10 +94,11 @@ def read_answers(
     if field is not None:
         masks = masks * field.astype(masks.dtype)
     points, confidence = _landmarks(mean.heatmaps, sigma, inner, readout)
-    heat = _heat(mean.heatmaps, confidence, grid)
-    if field is not None:
-        heat = heat * field
     count = len(masks)
+    glow: Any = [None] * count
+    if heat:
+        glow = _heat(mean.heatmaps, confidence, grid)
+        glow = glow if field is None else glow * field
     presence: Any = [None] * count if mean.presence is None else mean.presence.numpy()
     apart: Any = [None] * count
     differing: Any = [None] * count
@@ -105,7 +109,7 @@ def read_answers(
     kept: Any = mean.heatmaps.to(torch.float16).numpy() if heatmaps else [None] * count
     chances: Any = _probability(mean.probabilities, task, grid) if heatmaps else [None] * count
     points = grid.restore_points(points)
-    parts = zip(masks, points, confidence, heat, kept, chances, presence, apart, differing, strict=True)
+    parts = zip(masks, points, confidence, glow, kept, chances, presence, apart, differing, strict=True)
     return [Prediction(*part) for part in parts]
 
 
@@ -120,13 +124,24 @@ def _labels(probabilities: Tensor, task: Task) -> Tensor:
 
 
 def _masks(probabilities: Tensor, task: Task, grid: NetworkGrid) -> NDArray[np.unsignedinteger]:
-    """(B, *shape) bit field. Probabilities are interpolated, not logits: they are bounded, so no pixel outweighs its neighbours."""
+    """(B, *shape) bit field. Probabilities are interpolated, not logits: they are bounded, so no pixel outweighs its neighbours.
+
+    One channel after another: all at once at the size of a large image would take the memory of as many images.
+    """
+    import torch
+
     kind = np.uint16 if len(task.structures) <= 16 else np.uint32
-    weights = (1 << np.arange(len(task.structures), dtype=np.int64)).astype(kind)
-    scores = grid.restore(probabilities)
-    if task.segmentation == "exclusive":
-        return np.concatenate(([0], weights)).astype(kind)[scores.argmax(dim=1).numpy()]
-    return np.bitwise_or.reduce((scores > MASK_THRESHOLD).numpy() * weights[:, None, None], axis=1).astype(kind)
+    bits = np.zeros((len(probabilities), *grid.shape), kind)
+    planes = (grid.restore(probabilities[:, n : n + 1])[:, 0] for n in range(probabilities.shape[1]))
+    if task.segmentation != "exclusive":
+        for bit, plane in enumerate(planes):
+            bits[(plane > MASK_THRESHOLD).numpy()] |= kind(1 << bit)
+        return bits
+    highest = next(planes).clone()  # of the background
+    for bit, plane in enumerate(planes):
+        bits[(plane > highest).numpy()] = 1 << bit
+        torch.maximum(highest, plane, out=highest)
+    return bits
 
 
 def _probability(probabilities: Tensor, task: Task, grid: NetworkGrid) -> NDArray[np.uint8]:

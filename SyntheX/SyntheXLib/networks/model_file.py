@@ -155,8 +155,13 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> tuple[Tr
     """
     path = Path(path)
     content, description = _read(path)
-    network = build_network(description)
-    load_weights(network, content["weights"], path)
+    if description.architecture.startswith(PREFIX):  # MONAI's may compute something when they are made
+        network = build_network(description)
+        load_weights(network, content["weights"], path)
+    else:
+        with torch.device("meta"):  # without drawing random weights first, which takes as long as all else
+            network = build_network(description)
+        load_weights(network, content["weights"], path, assign=True)
     return network.to(device).to(memory_format=torch.channels_last).eval(), description  # type: ignore[call-overload]
 
 
@@ -235,8 +240,8 @@ def load_safely(path: Path, kind: str) -> Any:
         raise SyntheXError(f"{path} is not a {kind}: it cannot be loaded as plain tensors ({type(error).__name__}).") from error
 
 
-def load_weights(network: torch.nn.Module, weights: dict[str, torch.Tensor], where: Path | str) -> None:
-    """Copy weights into a network that must have exactly these names and shapes.
+def load_weights(network: torch.nn.Module, weights: dict[str, torch.Tensor], where: Path | str, assign: bool = False) -> None:
+    """Copy weights into a network that must have exactly these names and shapes; with `assign` they take the place of its own.
 
     Raises
     ------
@@ -254,4 +259,4 @@ def load_weights(network: torch.nn.Module, weights: dict[str, torch.Tensor], whe
     left = sorted(set(weights) - set(expected))
     if left:
         raise SyntheXError(f"{where} does not fit the network: it holds the unknown weight '{left[0]}'.")
-    network.load_state_dict(weights)
+    network.load_state_dict(weights, assign=assign)

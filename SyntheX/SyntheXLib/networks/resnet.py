@@ -43,8 +43,29 @@ class StandardizedConv2d(PaddedConv2d):
 
     def forward(self, image: Tensor) -> Tensor:
         """Convolve (B, C, H, W)."""
+        return self.convolve(image, self.standardized())
+
+    def standardized(self) -> Tensor:
+        """The filters as they are applied."""
         variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, unbiased=False)
-        return self.convolve(image, (self.weight - mean) * torch.rsqrt(variance + self.epsilon))
+        return (self.weight - mean) * torch.rsqrt(variance + self.epsilon)
+
+
+class FixedConv2d(StandardizedConv2d):
+    """A `StandardizedConv2d` whose filters were standardised once and for all, see `fix_filters`."""
+
+    def standardized(self) -> Tensor:
+        """The filters as they are."""
+        return self.weight
+
+
+def fix_filters(network: nn.Module) -> None:
+    """Standardise all filters of a network in place, once instead of in each pass; afterwards it must not be trained or saved."""
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, StandardizedConv2d):
+                module.weight.copy_(module.standardized())
+                module.__class__ = FixedConv2d
 
 
 class _Parts:
