@@ -42,11 +42,11 @@ def main() -> None:
     write_tool_images(options.out / "tool_images", 12)
     study, network = options.out / "deepfluoro", f"--preset ours --size small --epochs {options.epochs} --draws 500"
     only = " ".join(f"--only {name}" for name in LINES)
-    cyclegan = "--epochs 3 --width 8 --discriminator-width 8 --blocks 2 --threads 1"
     # The released ADDA begins with 20 steps of its discriminator alone: 16 epochs of 3 steps are two rounds.
     synthex(
         f"benchmark deepfluoro --data {quoted(data)} --out {quoted(study)} {only} --randomization strong --image-size 64 {network} "
-        f"--train '{TRAIN}' --cyclegan '{cyclegan}' --adda '--epochs 16 --threads 1'"
+        f"--train '{TRAIN}' --cyclegan '--epochs 3 --width 8 --discriminator-width 8 --blocks 2 --threads 1' "
+        "--adda '--epochs 16 --threads 1'"
     )
     cases = study / "sets" / f"cases_{SmallDeepFluoro.specimens[0]}" / "cases.csv"
     synthex(
