@@ -55,7 +55,7 @@ demo: $(READY)
 CHEST := build/chest-model
 chest-model: $(READY)
 	$(SYNTHEX) sample chest
-	$(SYNTHEX) simulate --task chest-lungs --sample chest --count 1000 --seed 1 --dtype float16 --out $(CHEST)/train --resume
+	$(SYNTHEX) simulate --task chest-lungs --sample chest --count 2000 --seed 1 --dtype float16 --out $(CHEST)/train --resume
 	$(SYNTHEX) train $(CHEST)/train --randomization strong --randomization-preset radiography --epochs 6 --batch 6 \
 		--validation-fraction 0.05 --pictures 0 --out $(CHEST)/run
 	$(if $(XRAYS),$(BIN)/python Docs/chest_model.py --data $(XRAYS) --flip)

@@ -1,5 +1,7 @@
 """Effects of processed radiographs, and CTs that are averaged and go on beyond their ends."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from SyntheXLib.randomization.radiography import Equalize, Leads, LocalContrast,
 from SyntheXLib.scene.coarser_ct import coarser
 from SyntheXLib.scene.continuation import continue_beyond
 from SyntheXLib.scene.specimen import Specimen
+from SyntheXLib.tasks.labels import exclusive_labels
 from SyntheXLib.tasks.settings import ContinuationSettings
 from SyntheXLib.tasks.task import Task, load_task
 
@@ -142,14 +145,12 @@ def test_shoulders_slope_to_a_neck_without_bone_beside_the_spine() -> None:
     width = [(np.count_nonzero((slab > -300).any(0))) for slab in tall.hu]
     assert width[:6] == [80] * 6
     assert width[-1] == pytest.approx(0.4 * 80, abs=2)
-    assert all(low >= high for low, high in zip(width, width[1:], strict=False))
+    assert all(low >= high for low, high in pairwise(width))
     assert tall.hu[6:].max() <= 80
 
 
 def test_the_lungs_of_radiographs_end_at_heart_and_diaphragm() -> None:
     task = load_task("chest-lungs")
-    from SyntheXLib.tasks.labels import exclusive_labels
-
     bits = np.array([[0b0001, 0b0101, 0b1001, 0b0100]], np.uint16)
     assert exclusive_labels(bits, len(task.structures)).tolist() == [[1, 3, 4, 3]]
     assert task.scene.lesions is not None

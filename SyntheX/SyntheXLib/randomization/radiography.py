@@ -199,7 +199,7 @@ class Leads:
 def radiography_effects(level: str, task: Task, exclusive: bool) -> Effect:
     """The preset ``radiography``, regular or strong.
 
-    Regular: mirrored, turned and scaled, any curve of grey values, noise. Strong: shapes bent, opacities and lines laid over, local contrast
+    Regular: mirrored, turned and scaled, any curve of grey values, noise. Strong: shapes bent, opacities and lines laid over, contrast
     processed, histogram equalised, cropped with black or white borders, marked, sharpened or blurred, of few grey levels, and a quarter of
     the images negative.
     """

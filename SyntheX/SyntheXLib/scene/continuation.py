@@ -1,4 +1,4 @@
-"""The patient beyond the ends of a CT: X-rays show more than a chest CT holds, shoulders and neck above it, arms and belly beside and below.
+"""The patient beyond the ends of a CT: X-rays show more than a chest CT holds, shoulders, neck and belly.
 
 At the sides and below, the border goes straight on, as `simulation.view.ct_coverage` takes it to. Above, the top slice goes on too and
 becomes smaller, so that shoulders slope to a neck; what would be bone there, away from the middle, becomes soft tissue.
