@@ -11,10 +11,15 @@ READY_TEST := $(VENV)/.ready-test
 READY_GUI := $(VENV)/.ready-gui
 SYNTHEX := $(BIN)/synthex
 
+<<<<<<< HEAD
 .PHONY: help setup demo batch test test-all test-gui lint test-cluster bench bench-simulation bench-training bench-registration bench-inference benchmark-small clean
+=======
+.PHONY: help setup demo chest-model batch test test-all test-gui lint test-cluster bench bench-simulation bench-training bench-registration clean
+>>>>>>> bcc2a209825d100d2e686a05a8c30fdcfcb484f6
 
 help:
 	@echo "make demo      sample CT -> simulated X-rays -> trained network -> report, in under 15 minutes on 2 cores"
+	@echo "make chest-model  a network that finds the lungs in chest X-rays, from the sample chest CT alone; XRAYS=DIR measures it on yours"
 	@echo "make batch     the scripts of Docs/batch on slicer-core: simulate 50, train small, infer; equal to the command line's"
 	@echo "make test      lint, types and all tests but the slow ones"
 	@echo "make test-all  the slow tests too"
@@ -51,6 +56,15 @@ demo: $(READY)
 	$(SYNTHEX) train $(OUT)/train --epochs 12 --validation-fraction 0.05 --out $(OUT)/run
 	$(SYNTHEX) infer $(OUT)/run/model.pt $(OUT)/held_out --out $(OUT)/predictions
 	$(SYNTHEX) evaluate $(OUT)/predictions $(OUT)/held_out --out $(OUT)/report
+
+# Lungs in real chest X-rays, learned from simulated ones (Docs/chest.md). XRAYS: a folder of X-rays with masks to measure it on.
+CHEST := build/chest-model
+chest-model: $(READY)
+	$(SYNTHEX) sample chest
+	$(SYNTHEX) simulate --task chest-lungs --sample chest --count 2000 --seed 1 --dtype float16 --out $(CHEST)/train --resume
+	$(SYNTHEX) train $(CHEST)/train --randomization strong --randomization-preset radiography --epochs 6 --batch 6 \
+		--validation-fraction 0.05 --pictures 0 --out $(CHEST)/run
+	$(if $(XRAYS),$(BIN)/python Docs/chest_model.py --data $(XRAYS) --flip)
 
 # The scripts run in Slicer too; here on slicer-core. The last step makes everything again with the command and compares.
 BATCH := build/batch

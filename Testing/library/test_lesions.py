@@ -94,3 +94,11 @@ def test_noise_has_the_grain_it_is_told() -> None:
             size = noise.shape[axis] - lag
             found = (noise.take(range(size), axis) * noise.take(range(lag, size + lag), axis)).mean()
             assert found == pytest.approx(np.exp(-(lag**2) / 4 / one**2), abs=0.05)
+
+
+def test_lesions_that_are_no_structure_are_seen_and_not_labelled(chest: Specimen) -> None:
+    found, record = add_lesions(chest, replace(SETTINGS, structure="", count=(3, 3)), np.random.default_rng(1))
+    assert len(record) == 3
+    assert (found.hu > chest.hu).any()
+    assert np.array_equal(found.labels, chest.labels)
+    assert not has_lesions(found, "")

@@ -1,4 +1,4 @@
-"""Randomisation by name: the paper's words, its released code, and ours; none, regular and strong each."""
+"""Randomisation by name: the paper's words, its released code, ours, and ours for radiographs; none, regular and strong each."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from SyntheXLib.randomization.intensity import (
     Window,
 )
 from SyntheXLib.randomization.names import LEVELS, PRESETS
+from SyntheXLib.randomization.radiography import radiography_effects
 from SyntheXLib.randomization.regular import RegularRandomization
 from SyntheXLib.randomization.warps import Affine, Crop, Jitter, LocalDistortion, Mirror, Turn, mirrored_places
 from SyntheXLib.tasks.task import Task
@@ -54,6 +55,8 @@ def make_randomization(preset: str, level: str, task: Task, exclusive: bool) -> 
         return RegularRandomization() if level == "regular" else InOrder((RegularRandomization(), SomeOf((0, 2), paper_effects())))
     if preset == "released-code":
         return _released_regular() if level == "regular" else InOrder((_released_regular(), _released_strong()))
+    if preset == "radiography":
+        return radiography_effects(level, task, exclusive)
     return _ours_regular(task, exclusive) if level == "regular" else _ours_strong(task, exclusive)
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.scene.coarser_ct import coarser
+from SyntheXLib.scene.continuation import continue_beyond
 from SyntheXLib.scene.landmarks import read_markups
 from SyntheXLib.scene.specimen import Specimen, make_specimen
 from SyntheXLib.tasks.task import Structure, Task
@@ -141,6 +143,10 @@ def specimen_from_images(
     hu, matrix = sitk.GetArrayFromImage(ct), ijk_to_ras(ct)
     landmarks = {key: point for key, point in landmarks.items() if key not in task.landmark_names or key in task.patient_landmarks}
     specimen = make_specimen(name, hu, matrix, masks, task.structure_names, landmarks, task.patient_landmarks, made=task.made_structures)
+    if task.simulation.voxel_mm:
+        specimen = coarser(specimen, task.simulation.voxel_mm)
+    if task.scene.continuation is not None:
+        specimen = continue_beyond(specimen, task.scene.continuation)
     return replace(specimen, warnings=(*notes, *specimen.warnings))
 
 

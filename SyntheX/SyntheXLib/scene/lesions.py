@@ -31,8 +31,8 @@ _REACH = 1.8
 
 
 def has_lesions(specimen: Specimen, structure: str) -> bool:
-    """Whether a voxel of the specimen is labelled as a lesion."""
-    return bool((specimen.labels & _bit(specimen, structure)).any())
+    """Whether a voxel of the specimen is labelled as a lesion; never, where lesions are no structure (an empty name)."""
+    return bool(structure) and bool((specimen.labels & _bit(specimen, structure)).any())
 
 
 def add_lesions(specimen: Specimen, settings: LesionSettings, rng: np.random.Generator) -> tuple[Specimen, list[dict[str, Any]]]:
@@ -65,7 +65,7 @@ def add_lesions(specimen: Specimen, settings: LesionSettings, rng: np.random.Gen
         raise SyntheXError(f"Specimen {specimen.name}: no voxel of {', '.join(settings.lungs)}, into which the lesions are put.")
     hu, labels = specimen.hu.copy(), specimen.labels.copy()
     places, weights = _places(specimen, lung, settings)
-    bit = _bit(specimen, settings.structure)
+    bit = _bit(specimen, settings.structure) if settings.structure else labels.dtype.type(0)
     record = []
     for _ in range(int(rng.integers(settings.count[0], settings.count[1] + 1))):
         own = np.random.default_rng(rng.integers(2**63))

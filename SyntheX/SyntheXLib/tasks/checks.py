@@ -57,6 +57,7 @@ def _check_numbers(task: Task, at: At) -> None:
         ("simulation.views_per_specimen", simulation.views_per_specimen, 1),
         ("simulation.oversample", simulation.oversample, 1),
         ("simulation.ct_spacing_mm", simulation.ct_spacing_mm[0], 0),
+        ("simulation.voxel_mm", simulation.voxel_mm, 0),
         ("variation.variants", variation.variants, 0),
         ("variation.scale", variation.scale[0], 0.5),
         ("variation.deformation_mm", variation.deformation_mm, 0),
@@ -76,6 +77,9 @@ def _check_numbers(task: Task, at: At) -> None:
         path = f"scene.tools[{place}]"
         least += [(f"{path}.shapes", tool.shapes, 0), (f"{path}.control_angle_sd_deg", tool.control_angle_sd_deg, 0)]
         shares += [(f"{path}.probability", tool.probability), (f"{path}.drill_probability", tool.drill_probability)]
+    if more := scene.continuation:
+        least += [(f"scene.continuation.{key}", getattr(more, key), 0) for key in ("above_mm", "below_mm", "sides_mm")]
+        least.append(("scene.continuation.neck", more.neck, 0.1))
     if lesions := scene.lesions:
         least += [(f"scene.lesions.{key}", getattr(lesions, key)[0], 0) for key in ("count", "texture_sd_hu", "edge_mm")]
         least += [(f"scene.lesions.{key}", getattr(lesions, key)[0], 0.1) for key in ("diameter_mm", "texture_mm")]
@@ -103,7 +107,7 @@ def _check_references(task: Task, at: At) -> None:
     references += [(f"landmarks[{n}].structures", name, structures) for n, m in enumerate(task.landmarks) for name in m.structures]
     references += [(f"scene.tools[{n}].structure", t.structure, structures) for n, t in enumerate(task.scene.tools) if t.structure]
     if lesions := task.scene.lesions:
-        references += [("scene.lesions.structure", lesions.structure, structures)]
+        references += [("scene.lesions.structure", lesions.structure, structures)] if lesions.structure else []
         references += [("scene.lesions.lungs", name, structures) for name in lesions.lungs]
     for path, name, known in references:
         if name not in known:
@@ -118,7 +122,7 @@ def _check_references(task: Task, at: At) -> None:
             raise SyntheXError(
                 f"{at(f'landmarks[{place}].mirror')}: '{landmark.name}' has the mirror '{landmark.mirror}', whose mirror is another."
             )
-    if lesions and task.structures[structures.index(lesions.structure)].source != "lesion":
+    if lesions and lesions.structure and task.structures[structures.index(lesions.structure)].source != "lesion":
         raise SyntheXError(f"{at('scene.lesions.structure')}: the structure '{lesions.structure}' must have source = 'lesion'.")
 
 

@@ -175,7 +175,7 @@ class LesionSettings:
     Attributes
     ----------
     structure
-        The structure of source ``lesion`` that they make up.
+        The structure of source ``lesion`` that they make up; empty where they are seen and not segmented.
     lungs
         Structures in which they may lie.
     patterns
@@ -198,8 +198,8 @@ class LesionSettings:
         0: at any height; 1: in the lower and rear lung, where the lower lobes are.
     """
 
-    structure: str
     lungs: tuple[str, ...]
+    structure: str = ""
     patterns: int = 40
     count: tuple[int, int] = (1, 8)
     diameter_mm: Range = (15.0, 80.0)
@@ -214,6 +214,24 @@ class LesionSettings:
 
 
 @dataclass(frozen=True)
+class ContinuationSettings:
+    """How the patient goes on where the CT ends; see `scene.continuation`.
+
+    Attributes
+    ----------
+    above_mm, below_mm, sides_mm
+        How far, above the CT's top, below its bottom and beyond either side, mm.
+    neck
+        Size of the cross-section at the upper end relative to the CT's top slice: below 1 the shoulders slope to a neck.
+    """
+
+    above_mm: float = 0.0
+    below_mm: float = 0.0
+    sides_mm: float = 0.0
+    neck: float = 1.0
+
+
+@dataclass(frozen=True)
 class SceneSettings:
     """What stands in the beam besides the patient, and how the patient is changed from image to image.
 
@@ -225,11 +243,14 @@ class SceneSettings:
         Drawn for every image; where two overlap, the earlier wins.
     lesions
         Synthesised lesions; None for none.
+    continuation
+        How the patient goes on where the CT ends; None leaves air there.
     """
 
     shear_deg: Range = (0.0, 0.0)
     tools: tuple[ToolSettings, ...] = ()
     lesions: LesionSettings | None = None
+    continuation: ContinuationSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -279,6 +300,8 @@ class SimulationSettings:
         Whether the exposure of every image is drawn from the device's ranges.
     ct_spacing_mm
         Voxel sizes of the CTs that the task was published with, mm; a coarser CT is told. [0, 0] for none.
+    voxel_mm
+        A CT of finer voxels is averaged, by whole factors, to about this size, mm; 0 leaves it.
     """
 
     views_per_ct: int = 1000
@@ -287,6 +310,7 @@ class SimulationSettings:
     oversample: int = 1
     randomize_exposure: bool = False
     ct_spacing_mm: Range = (0.0, 0.0)
+    voxel_mm: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class TrainingConfig:
     randomization
         ``"none"``, ``"regular"`` or ``"strong"``.
     randomization_preset
-        Whose effects these are: ``"ours"``, ``"paper-text"`` or ``"released-code"``, see `randomization.presets`.
+        Whose effects these are: ``"ours"``, ``"paper-text"``, ``"released-code"`` or ``"radiography"``, see `randomization.presets`.
     physics_in_the_loop
         Image the data sets' area densities anew in every epoch, with exposures drawn from the ranges of their device, see
         `training.physics`. Validation keeps to the images that are stored, or that the simulator would have made.
