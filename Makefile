@@ -11,11 +11,7 @@ READY_TEST := $(VENV)/.ready-test
 READY_GUI := $(VENV)/.ready-gui
 SYNTHEX := $(BIN)/synthex
 
-<<<<<<< HEAD
-.PHONY: help setup demo batch test test-all test-gui lint test-cluster bench bench-simulation bench-training bench-registration bench-inference benchmark-small clean
-=======
-.PHONY: help setup demo chest-model batch test test-all test-gui lint test-cluster bench bench-simulation bench-training bench-registration clean
->>>>>>> bcc2a209825d100d2e686a05a8c30fdcfcb484f6
+.PHONY: help setup demo batch test test-all test-gui lint test-cluster bench bench-simulation bench-training bench-registration bench-inference benchmark-small chest-model clean
 
 help:
 	@echo "make demo      sample CT -> simulated X-rays -> trained network -> report, in under 15 minutes on 2 cores"
