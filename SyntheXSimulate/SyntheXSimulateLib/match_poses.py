@@ -137,5 +137,5 @@ def exportPoses(sequence: Any, folder: Path) -> list[Path]:
 
 
 def _view(record: Mapping[str, Any]) -> GivenView:
-    bones = tuple((name, tuple(map(tuple, motion))) for name, motion in record["bones"].items())
+    bones = tuple((name, tuple(map(tuple, motion))) for name, motion in record["structures"].items())
     return GivenView(tuple(map(tuple, record["world_to_camera"])), "", record["name"], bones)

@@ -147,7 +147,7 @@ class MatchResultPanel(VTKObservationMixin):
                     browserOf(node).SetSelectedItemNumber(frame)
                     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browserOf(node))
             if pose is not None:
-                setPose(p, pose, record["bones"])
+                setPose(p, pose, record["structures"])
                 p.realOrientation, p.realOver = record["orientation"], True
                 if node is not None:
                     p.realBright = showsBright(node, record["bone"], p.realPolarity, p.realIntensity)

@@ -321,7 +321,7 @@ def test_a_femur_that_was_moved_is_moved_in_the_view_and_in_the_files(phantom: P
         "trusted": True,
         "similarity": 0.4,
         "world_to_camera": phantom.camera().world_to_camera.tolist(),
-        "bones": {"left_femur": motion.tolist()},
+        "structures": {"left_femur": motion.tolist()},
     }
     nodes = newPoses("phantom")
     addPose(nodes, Matched(realImages([image])[0], record), phantom.isocenter)

@@ -54,7 +54,7 @@ def record(panel: SimpleNamespace, name: str = "real", pose: Any = TRUE, **more:
     """What a pose file says."""
     camera = panel.phantom.camera(pose)
     found = {"format": FORMAT, "name": name, "trusted": True, "similarity": 0.41, "agreeing_starts": 2, "starts": 2}
-    found |= {"orientation": "as-stored", "bone": "bright", "bones": {}, "world_to_camera": camera.world_to_camera.tolist()}
+    found |= {"orientation": "as-stored", "bone": "bright", "structures": {}, "world_to_camera": camera.world_to_camera.tolist()}
     return found | more
 
 

@@ -13,12 +13,15 @@ from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.registration.attenuation import BoneCaster
 from SyntheXLib.registration.bones import movable_structures, register_bones
+from SyntheXLib.registration.estimate import Estimate
+from SyntheXLib.registration.intensity import Registration
 from SyntheXLib.registration.motion import MotionSpace, angle_deg
-from SyntheXLib.registration.pose_file import FORMAT, camera_of, read_pose
+from SyntheXLib.registration.pose_file import FORMAT, camera_of, pose_record, read_pose, write_pose
 from SyntheXLib.registration.similarity import GradientSimilarity
 from SyntheXLib.registration.views import View
 from SyntheXLib.scene.c_arm import CArm, task_camera
 from SyntheXLib.scene.case_files import CaseFiles, load_specimen
+from SyntheXLib.scene.given_views import read_views
 from SyntheXLib.scene.moved_structures import move_structures
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.simulation.twins import in_frame
@@ -54,6 +57,17 @@ def test_another_detector_with_the_same_source_shows_the_same_rays() -> None:
     np.testing.assert_allclose(shown, 3 * frame.rays()[..., 0] - frame.rays()[..., 1], atol=2e-3)
     narrow = in_frame(np.ones((50, 50), np.float32), CArm(50, 50, 2.0, 900.0).camera(pose), frame, -1.0)
     assert narrow[50, 50] == 1 and narrow[0, 0] == -1 and (narrow == 1).mean() == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_pose_file_is_a_view_to_simulate_with_the_bones_where_they_stood(tmp_path: Path) -> None:
+    camera = CArm(100, 100, 2.0, 900.0).camera(CArmPose(5, 5, 5).world_to_camera(np.zeros(3)))
+    turn = MotionSpace(np.array([1.0, 2, 3]), camera.world_to_camera).motion(np.array([3.0, 2.0, 6.0, 6.0, -5.0, 0.2]))
+    found = Estimate(camera, "as-stored", Registration(np.eye(4), 0.5, 1, 1, 1, np.full(6, np.nan), True, 10), {"left_femur": turn})
+    write_pose(tmp_path / "pose.json", pose_record(found, "xray.dcm", "patient"))
+    (view,) = read_views(tmp_path / "pose.json")
+    assert (view.specimen, view.name, dict(view.structures).keys()) == ("patient", "xray.dcm", {"left_femur"})
+    np.testing.assert_allclose(view.world_to_camera, camera.world_to_camera)
+    np.testing.assert_allclose(dict(view.structures)["left_femur"], turn)
 
 
 @pytest.fixture(scope="module")

@@ -83,9 +83,9 @@ def run(options: argparse.Namespace) -> int:
                 taken = reoriented(view, record["orientation"])
                 camera = camera_of(record)
                 last = camera.world_to_camera
-                bones = {bone: np.array(motion) for bone, motion in record["bones"].items()}
+                bones = {bone: np.array(motion) for bone, motion in record["structures"].items()}
                 signal = _signal(taken.image * (1 if record["bone"] == "bright" else -1), options.intensity)
-                kept = {key: record[key] for key in ("similarity", "trusted", "orientation", "bones")}
+                kept = {key: record[key] for key in ("similarity", "trusted", "orientation", "structures")}
                 views.append(RealView(path.name, signal, camera, move_structures(specimen, bones, task), kept))
             else:
                 left_out.append(path.name)

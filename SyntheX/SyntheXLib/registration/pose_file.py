@@ -48,7 +48,7 @@ def pose_record(estimate: Estimate, name: str, specimen: str) -> dict[str, Any]:
         },
         "projections": found.evaluations,
         "landmarks": list(estimate.landmarks),
-        "bones": {name: np.asarray(motion).tolist() for name, motion in estimate.bones.items()},
+        "structures": {name: np.asarray(motion).tolist() for name, motion in estimate.bones.items()},
         "bone_similarity": {name: float(value) for name, value in estimate.bone_similarity.items()},
     }
 
@@ -64,8 +64,8 @@ def _geometry(estimate: Estimate) -> dict[str, float] | None:
 def write_pose(path: Path, record: Mapping[str, Any]) -> None:
     """Write a pose as JSON, whole or not at all.
 
-    ``world_to_camera`` (RAS, mm), ``intrinsics`` (px) and ``image_shape`` belong to the image in its ``orientation``; ``bones`` holds for
-    each bone that stands otherwise than in the CT its motion (4, 4) in the CT's world (RAS, mm).
+    ``world_to_camera`` (RAS, mm), ``intrinsics`` (px) and ``image_shape`` belong to the image in its ``orientation``; ``structures`` holds
+    for each bone that stands otherwise than in the CT its motion (4, 4) in the CT's world (RAS, mm), as `scene.given_views` takes it.
     """
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
