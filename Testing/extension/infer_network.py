@@ -27,7 +27,7 @@ class Network:
         self.seen: list[Any] = []
         self.more: dict[str, Any] = {}
 
-    def predict(self, images: list[Any]) -> list[Prediction]:
+    def predict(self, images: list[Any], batch: int = 8) -> list[Prediction]:
         self.seen += images
         return [Prediction(self.mask, self.landmarks, self.confidence, np.zeros((12, 16), np.uint8), **self.more) for _ in images]
 
