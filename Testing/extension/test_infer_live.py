@@ -50,7 +50,7 @@ class Told(Executor):
 class Brightest(Network):
     """Finds the brightest pixel: landmark 0 lies there, and the pelvis is that pixel."""
 
-    def predict(self, images: list[Any]) -> list[Prediction]:
+    def predict(self, images: list[Any], batch: int = 8) -> list[Prediction]:
         self.seen += images
         found = []
         for image in images:

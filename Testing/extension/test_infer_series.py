@@ -97,7 +97,7 @@ def test_the_given_spacing_counts_more_than_the_found(network: Network, xray: An
 
 
 def test_the_network_is_asked_for_a_polarity_that_nobody_tells(network: Network, xray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def predict(images: list[Any]) -> list[Prediction]:
+    def predict(images: list[Any], batch: int = 8) -> list[Prediction]:
         network.seen += images
         sure = [0.95 if image.pixels[0, 0] > image.pixels[0, 1] else 0.2 for image in images]
         heat = np.zeros((12, 16), np.uint8)
