@@ -193,7 +193,7 @@ def test_moved_femurs_are_moved_in_the_xray_until_undone(panel: SimpleNamespace)
     motion[:3, 3] = -30, 0, 20
     give(panel, [panel.image], [record(panel)])
     straight = np.array(slicer.util.arrayFromVolume(p.xray))
-    give(panel, [panel.image], [record(panel, bones={"left_femur": motion.tolist()})])
+    give(panel, [panel.image], [record(panel, structures={"left_femur": motion.tolist()})])
     moved = np.array(slicer.util.arrayFromVolume(p.xray))
     assert np.abs(np.log(moved / straight)).max() > 0.2 and "Moved as registered: left_femur" in ui.statusLabel.text
     ui.realUndoButton.click()
