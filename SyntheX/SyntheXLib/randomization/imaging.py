@@ -134,8 +134,8 @@ def _each(values: Tensor) -> Tensor:
 def _poisson(mean: Tensor, generator: torch.Generator) -> Tensor:
     """Poisson numbers by their first three cumulants (Cornish and Fisher 1938), a seventh of the time of exact ones on a CPU.
 
-    Means are right, variances within 1/18 and third cumulants within 1/27 of a quantum. Not whole, and below a few quanta rarely negative,
-    as what the detector reads is too: only the readout cuts it.
+    The mean is right, the variance within 1/18 of a quantum, the third cumulant within 1/27; below a mean of one quantum the third is the
+    mean's square. They are not whole and, below a few quanta, may be negative, which is cut after the readout noise, as that is.
     """
     normal = torch.randn(mean.shape, generator=generator, device=mean.device)
     skewed = (normal * normal).sub_(1).mul_(mean.clamp(max=1) / 6)
