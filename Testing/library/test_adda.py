@@ -120,6 +120,22 @@ def test_the_discriminator_learns_and_the_network_moves_towards_what_it_takes_fo
     assert fooled[-1] < 0.7 * fooled[0]
 
 
+def test_both_domains_are_randomised_by_seed_and_epoch(model: Path, source: Path, target: Path, tmp_path: Path) -> None:
+    plain = built(settings(model, source, target, tmp_path))
+    batch = plain.source.tensors.load([0, 1, 2])
+    assert torch.equal(plain._load(batch).image, batch.image)
+    run = built(settings(model, source, target, tmp_path, randomization="strong"))
+    seen = []
+    for epoch in (1, 2, 1):
+        run.begin_epoch(epoch)
+        seen.append([run._load(batch) for _ in range(2)])
+    assert all(torch.equal(ours.image, theirs.image) for ours, theirs in zip(seen[0], seen[2], strict=True))
+    assert not torch.equal(seen[0][0].image, seen[0][1].image) and not torch.equal(seen[0][0].image, seen[1][0].image)
+    assert built(settings(model, source, target, tmp_path, "released-code")).randomization is not None
+    with pytest.raises(SyntheXError, match="'randomization' must be one of none, regular, strong, found 'weak'"):
+        settings(model, source, target, tmp_path, randomization="weak")
+
+
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_a_stopped_run_goes_on_to_the_model_of_an_undisturbed_one(
     preset: str, model: Path, source: Path, target: Path, tmp_path: Path

@@ -9,7 +9,7 @@ import torch
 
 from SyntheXLib.physics.collimator import Collimator
 from SyntheXLib.randomization.exposure_bank import draw_exposures, exposure_constants
-from SyntheXLib.randomization.imaging import BatchImaging
+from SyntheXLib.randomization.imaging import BatchImaging, _poisson
 from SyntheXLib.rendering.exposure import Exposure, device_exposure, parameter_ranges
 from SyntheXLib.rendering.projection import Projection
 from SyntheXLib.rendering.realistic import realistic
@@ -111,3 +111,12 @@ def test_exposures_of_a_device_are_drawn_by_the_seed(view: tuple[Projection, Cam
         expected = realistic(projection, camera, exposure)
         assert np.abs(image - expected).max() < 2e-3
     assert np.ptp(images.mean((1, 2))) > 0.01
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.4, 3.0, 40.0])
+def test_the_noise_has_the_cumulants_of_a_poisson_number(mean: float) -> None:
+    drawn = _poisson(torch.full((2_000_000,), mean), torch.Generator().manual_seed(1)).double()
+    assert float(drawn.mean()) == pytest.approx(mean, abs=0.001 + 0.001 * mean)
+    assert float(drawn.var()) == pytest.approx(mean, abs=1 / 18 + 0.005 * mean)
+    third = float(((drawn - drawn.mean()) ** 3).mean())
+    assert third == pytest.approx(mean * min(mean, 1), abs=0.05 + 0.05 * mean)

@@ -250,11 +250,26 @@ def test_a_stopped_run_goes_on_to_the_translator_of_an_undisturbed_one(whole: Pa
     stopped = train_cyclegan(settings(bright, dark, tmp_path), stop_in_the_third_epoch)
     assert (stopped.model, stopped.epochs) == (None, 2)
     assert not (tmp_path / "translator.pt").exists()
+    assert stopped.stopped == tmp_path / "stopped.pt"
+    moment = load_translator(stopped.stopped).generator.state_dict()
+    assert any(not torch.equal(value, weights_of(whole)[name]) for name, value in moment.items())
     assert (seen[0].epochs, seen[0].images_in_all) == (3, 12)
-    assert train_cyclegan(settings(bright, dark, tmp_path)).epochs == 3
+    finished = train_cyclegan(settings(bright, dark, tmp_path))
+    assert (finished.epochs, finished.stopped) == (3, None) and not (tmp_path / "stopped.pt").exists()
     assert (tmp_path / "log.csv").read_text(encoding="utf-8").startswith("epoch,loss,adversarial_loss,cycle_loss,discriminator_loss,")
     ours, theirs = weights_of(whole), weights_of(tmp_path)
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def test_a_file_named_stop_stops_the_run(bright: Path, dark: Path, tmp_path: Path) -> None:
+    asked: list[TrainingProgress] = []
+
+    def ask(state: TrainingProgress) -> None:
+        asked.append(state)
+        (tmp_path / "stop").touch()
+
+    stopped = train_cyclegan(settings(bright, dark, tmp_path), ask)
+    assert (len(asked), stopped.epochs, stopped.model) == (1, 0, None) and stopped.stopped is not None
 
 
 def test_a_finished_run_does_nothing_and_other_settings_are_refused(

@@ -207,12 +207,16 @@ def test_the_position_table_is_resized_linearly_without_its_class_token() -> Non
     rows, columns = torch.meshgrid(torch.arange(4.0), torch.arange(4.0), indexing="ij")
     grid = (rows + 10 * columns).reshape(1, 16, 1)
     table = torch.cat([torch.full((1, 1, 1), 99.0), grid], dim=1)
-    torch.testing.assert_close(resize_positions(table, 16, "x"), grid)
-    wide = resize_positions(table, 64, "x").reshape(8, 8)
+    torch.testing.assert_close(resize_positions(table, (4, 4), "x"), grid)
+    wide = resize_positions(table, (8, 8), "x").reshape(8, 8)
     inner = (torch.arange(3, 5) + 0.5) / 2 - 0.5
     torch.testing.assert_close(wide[3:5, 3:5], inner[:, None] + 10 * inner[None])
-    with pytest.raises(SyntheXError, match="square grids, found 14 and 16"):
-        resize_positions(torch.zeros(1, 15, 1), 16, "x")
+    # An image that is not square: rows and columns each by their own factor.
+    oblong = resize_positions(table, (4, 8), "x").reshape(4, 8)
+    torch.testing.assert_close(oblong[:, 3:5], rows[:, :2] + 10 * inner[None])
+    torch.testing.assert_close(resize_positions(grid, (2, 8), "x"), grid)  # its own, not a square one
+    with pytest.raises(SyntheXError, match="of a square grid or of 4 x 4 tokens, found 14"):
+        resize_positions(torch.zeros(1, 15, 1), (4, 4), "x")
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])

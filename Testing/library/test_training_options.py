@@ -207,3 +207,16 @@ def test_a_compiled_network_learns_the_same(toy: Path, tmp_path: Path) -> None:
     assert compiled.rows[0]["loss"] == pytest.approx(plain.rows[0]["loss"], rel=1e-3)
     assert weights_of(tmp_path / "True" / "model.pt").keys() == weights_of(tmp_path / "False" / "model.pt").keys()
     assert not math.isnan(compiled.rows[0]["validation_loss"])
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_what_it_learns_uncompiled(toy: Path, tmp_path: Path) -> None:
+    """A minute or more of compiling; its files are those of any other run, and one goes on as the other."""
+    options = {"epochs": 2, "randomization": "none", "image_size": 96, "validation_fraction": 0.5}
+    plain = train(config(toy, tmp_path / "plain", **options))
+    train(config(toy, tmp_path / "run", compile=True, **options), lambda state: state.epoch == 1)
+    compiled = train(config(toy, tmp_path / "run", compile=True, **options))
+    for ours, theirs in zip(compiled.rows, plain.rows, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.02)
+        assert ours["validation_dice"] == pytest.approx(theirs["validation_dice"], abs=0.02)
+    assert weights_of(tmp_path / "run" / "model.pt").keys() == weights_of(tmp_path / "plain" / "model.pt").keys()

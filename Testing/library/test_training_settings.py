@@ -34,3 +34,12 @@ def test_adamw_warms_up_and_ends_at_zero() -> None:
 def test_settings_survive_json(toy: Path, tmp_path: Path) -> None:
     settings = config(toy, tmp_path, clip_gradient=None, image_size=64)
     assert TrainingConfig.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_the_task_that_the_command_names_is_checked(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from SyntheXLib.cli import main
+
+    assert main(["train", "--task", "hip", "--data", str(toy), "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said == f"synthex train: Data set {toy} must be of the task 'hip' that --task names, found 'toy'."
+    assert not (tmp_path / "run").exists()

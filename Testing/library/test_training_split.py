@@ -9,7 +9,7 @@ from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.networks.model_file import load_model
 from SyntheXLib.training.run import train
-from SyntheXLib.training.split import split, split_named, split_sources
+from SyntheXLib.training.split import split, split_fold, split_named, split_sources
 
 
 def test_the_split_is_drawn_once_and_keeps_images_apart() -> None:
@@ -81,3 +81,44 @@ def test_two_data_sets_are_trained_on_at_once_and_the_model_says_what_it_has_not
     assert result.epochs == 1
     with pytest.raises(SyntheXError, match="data 'data set 1'"):
         train(config(many[0].folder, tmp_path, datasets=folders[::-1], epochs=1, validation_fraction=0.2))
+
+
+def test_folds_hold_out_every_specimen_once_and_are_those_of_dataset_split(many: list[XrayDataset], tmp_path: Path) -> None:
+    from SyntheXLib.datasets.derived import specimen_parts
+
+    keys = [key for source in many for _, key in source.specimens()]
+    folds = [split_fold(many, f"{number}/3") for number in (1, 2, 3)]
+    assert sorted(place for fold in folds for place in fold.validated_on) == list(range(40))
+    for fold in folds:
+        assert {keys[n] for n in fold.trained_on}.isdisjoint(keys[n] for n in fold.validated_on)
+        assert sorted(fold.trained_on + fold.validated_on) == list(range(40)) and 12 <= len(fold.validated_on) <= 16
+    assert [split_fold(many[:1], f"{n}/2").validated_on for n in (1, 2)] == specimen_parts(many[0], 2)
+    one_out = [split_fold(many, f"{number}/9") for number in range(1, 10)]
+    assert all(len({keys[n] for n in fold.validated_on}) == 1 for fold in one_out)
+    assert "none is trained on" in one_out[0].sentence
+    with pytest.raises(SyntheXError, match=r"Option 'fold' 1/10 needs at least 10 specimens, found 9 \(a, b, c, c again, d, e, f, g, h\)"):
+        split_fold(many, "1/10")
+    for wrong in ("5", "0/5", "6/5", "1/1", "a/b"):
+        with pytest.raises(SyntheXError, match=f"two parts or more, such as 2/5, found '{wrong}'"):
+            config(many[0].folder, tmp_path, fold=wrong)
+    with pytest.raises(SyntheXError, match="'fold' \\(1/2\\) and 'validation' of the training exclude each other"):
+        config(many[0].folder, tmp_path, fold="1/2", validation=str(many[1].folder))
+
+
+def test_a_fold_is_trained_by_the_command_and_recorded(many: list[XrayDataset], tmp_path: Path) -> None:
+    from SyntheXLib.cli import main
+
+    options = ["--fold", "2/5", "--epochs", "1", "--pictures", "0", "--threads", "1", "--out", str(tmp_path)]
+    assert main(["train", "--data", str(many[0].folder), *options]) == 0
+    _, description = load_model(tmp_path / "model.pt")
+    held_out = split_fold(many[:1], "2/5").held_out
+    assert description.training["held_out"] == list(held_out) and len(held_out) == 1
+    assert description.training["config"]["fold"] == "2/5" and description.training["images"] == 16
+
+
+def test_a_data_set_given_twice_is_seen_twice_and_split_as_one(many: list[XrayDataset]) -> None:
+    simulated, real = many
+    parts = split_fold([simulated, real, real], "1/3")
+    keys = [key for source in (simulated, real, real) for _, key in source.specimens()]
+    assert {keys[n] for n in parts.trained_on}.isdisjoint(keys[n] for n in parts.validated_on)
+    assert len(parts.trained_on) + len(parts.validated_on) == 60

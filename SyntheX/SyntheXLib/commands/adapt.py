@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SyntheXLib.commands.progress import progress_bar, progress_lines
+from SyntheXLib.commands.train import stop_on_signal
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.randomization.names import PRESETS as RANDOMIZATIONS
+
+if TYPE_CHECKING:
+    from SyntheXLib.training.adversarial import AdaptationResult
+    from SyntheXLib.training.report import ProgressCallback
 
 # Option on the command line, setting, type, and help; those of both methods first.
 _Setting = tuple[str, str, type, str]
@@ -36,6 +43,8 @@ _ADDA: tuple[_Setting, ...] = (
     ("--heatmap-loss", "heatmap_loss", str, "ncc, mse or mse-scaled: the one that the model was trained with (default: mse)"),
     ("--reconstruction-weight", "reconstruction_weight", float, "factor of the loss of the image rebuilt from the prediction"),
     ("--discriminator-rate", "discriminator_rate", float, "learning rate of the discriminator"),
+    ("--randomization", "randomization", str, "domain randomisation of both domains: none, regular or strong"),
+    ("--randomization-preset", "randomization_preset", str, f"whose effects these are: {', '.join(RANDOMIZATIONS)}"),
 )
 
 
@@ -44,7 +53,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "adapt",
         help="adapt images (CycleGAN) or a network (ADDA) to unlabelled images of another domain",
-        description="Adapt to a target domain, of which images alone are needed. Specimens that are held out are in neither domain.",
+        description="Adapt to a target domain, of which images alone are needed. Specimens that are held out are in neither domain. An "
+        "interrupted run that is started again goes on from its last whole epoch; Ctrl-C, or a file named 'stop' in its folder, stops it "
+        "and saves what it has learned as stopped.pt.",
         epilog="Example: synthex adapt cyclegan simulated --target real --test real_test --out gan, "
         "then synthex adapt translate gan/translator.pt simulated --out translated",
     )
@@ -89,18 +100,26 @@ def _values(options: argparse.Namespace, presets: dict[str, dict[str, Any]], set
 def _cyclegan(options: argparse.Namespace) -> int:
     from SyntheXLib.training.cyclegan import PRESETS, CycleGanConfig, train_cyclegan
 
-    with progress_lines(options.progress) if options.progress else nullcontext() as progress:
-        result = train_cyclegan(CycleGanConfig(**_values(options, PRESETS, _CYCLEGAN)), progress)
-    print(f"{result.epochs} epochs; translator: {result.model}")
-    return 0
+    config = CycleGanConfig(**_values(options, PRESETS, _CYCLEGAN))
+    return _run(options, "translator", lambda progress: train_cyclegan(config, progress))
 
 
 def _adda(options: argparse.Namespace) -> int:
     from SyntheXLib.training.adda import PRESETS, AddaConfig, train_adda
 
-    with progress_lines(options.progress) if options.progress else nullcontext() as progress:
-        result = train_adda(AddaConfig(model=options.model, **_values(options, PRESETS, _ADDA)), progress)
-    print(f"{result.epochs} epochs; model: {result.model}")
+    config = AddaConfig(model=options.model, **_values(options, PRESETS, _ADDA))
+    return _run(options, "model", lambda progress: train_adda(config, progress))
+
+
+def _run(options: argparse.Namespace, what: str, learn: Callable[[ProgressCallback], AdaptationResult]) -> int:
+    with progress_lines(options.progress) if options.progress else nullcontext() as progress, stop_on_signal(progress) as going_on:
+        result = learn(going_on)
+    if result.stopped is not None:
+        print(f"Stopped after {result.epochs} whole epochs; {what} of that moment: {result.stopped}")
+        if going_on.signalled:
+            raise KeyboardInterrupt
+        return 0
+    print(f"{result.epochs} epochs; {what}: {result.model}")
     return 0
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SyntheXLib.commands.progress import progress_lines
+from SyntheXLib.errors import SyntheXError
 from SyntheXLib.randomization.names import LEVELS, PRESETS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _SETTINGS: dict[str, tuple[tuple[str, str, type, str], ...]] = {
             float,
             "share of the images kept for validation, unless a data set is named for it",
         ),
+        ("--fold", "fold", str, "K/N: validate on part K of N parts of the specimens, train on the others; N = specimens leaves one out"),
         ("--live", "live", str, "TOML file of a task and cases that are rendered while the network learns, in place of data sets"),
         ("--live-images", "live_images", int, "views that are rendered for an epoch"),
         ("--live-candidates", "live_candidates", int, "views of which one is rendered, hard ones likelier; 1: none is preferred"),
@@ -78,7 +80,11 @@ def add(commands: Any) -> None:
         "stops it and saves the weights as stopped.pt. On several GPUs: torchrun --nproc-per-node N -m SyntheXLib.cli train ...",
         epilog="Example: synthex train data --validation held_out --out run --epochs 20",
     )
-    parser.add_argument("datasets", nargs="*", metavar="DATASET", help="folders to train on, all of one task")
+    parser.add_argument(
+        "datasets", nargs="*", metavar="DATASET", help="folders to train on, all of one task; one given twice is seen twice an epoch"
+    )
+    parser.add_argument("--data", action="append", default=[], metavar="DATASET", help="the same, given by name; may be repeated")
+    parser.add_argument("--task", metavar="TASK", help="refuse data sets of another task: a name, or a TOML file of yours")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the run: checkpoints, log.csv, models (needed to train)")
     parser.add_argument(
         "--validation",
@@ -107,6 +113,8 @@ def run(options: argparse.Namespace) -> int:
     from SyntheXLib.training.config import TrainingConfig
 
     values = settings_of(options)
+    if options.task is not None:
+        _check_task(options.task, values.get("datasets", []))
     if options.preview is not None:
         from SyntheXLib.training.pictures import write_samples
 
@@ -133,12 +141,24 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     values: dict[str, Any] = read_settings(options.config) if options.config is not None else {}
     if options.preset is not None:
         values["preset"] = options.preset
-    if options.datasets or "datasets" not in values:
-        values["datasets"] = options.datasets
+    folders = [*options.datasets, *options.data]
+    if folders or "datasets" not in values:
+        values["datasets"] = folders
     for settings in _SETTINGS.values():
         values |= {name: value for _, name, _, _ in settings if (value := getattr(options, name)) is not None}
     values |= {name: str(value) for name in ("out", "validation") if (value := getattr(options, name)) is not None}
     return {**values, "resume": not options.restart}
+
+
+def _check_task(task: str, folders: Sequence[str]) -> None:
+    from SyntheXLib.datasets.format import read_header
+    from SyntheXLib.tasks.task import load_task
+
+    wanted = load_task(task).name
+    for folder in folders:
+        found = read_header(Path(folder)).task.name
+        if found != wanted:
+            raise SyntheXError(f"Data set {folder} must be of the task '{wanted}' that --task names, found '{found}'.")
 
 
 class GoingOn:

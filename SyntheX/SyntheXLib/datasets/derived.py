@@ -43,9 +43,13 @@ def specimen_parts(dataset: XrayDataset, parts: int | None) -> list[list[int]]:
             f"{dataset.folder}: expected 2 parts or more, and a specimen at least for each, "
             f"found {wanted} parts and {len(by_specimen)} specimens ({', '.join(by_specimen)})."
         )
-    # The largest specimen first, each to the part that has the fewest images so far.
-    found: list[list[int]] = [[] for _ in range(wanted)]
-    for indices in sorted(by_specimen.values(), key=len, reverse=True):
+    return even_parts(by_specimen.values(), wanted)
+
+
+def even_parts(groups: Iterable[list[int]], parts: int) -> list[list[int]]:
+    """Groups of indices shared out to parts of about as many: the largest first, each to the part that has the fewest so far."""
+    found: list[list[int]] = [[] for _ in range(parts)]
+    for indices in sorted(groups, key=len, reverse=True):
         min(found, key=len).extend(indices)
     return [sorted(part) for part in found]
 

@@ -81,7 +81,9 @@ def load_pretrained(network: nn.Module, path: Path | str) -> Pretrained:
 
 def _fill(network: nn.Module, kind: str, path: Path, found: dict[str, Tensor], random: list[str]) -> Pretrained:
     target = network.state_dict()
-    fitted = {name: _fit(name, tensor.float(), target[name], path) for name, tensor in found.items()}
+    embeddings = getattr(getattr(network, "transformer", None), "embeddings", None)
+    grid = getattr(embeddings, "grid", None)
+    fitted = {name: _fit(name, tensor.float(), target[name], grid, path) for name, tensor in found.items()}
     network.load_state_dict({**target, **fitted})
     return Pretrained(kind, len(fitted), tuple(random))
 
@@ -138,10 +140,10 @@ def _list(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (" ..." if len(names) > _NAMED else "")
 
 
-def _fit(name: str, tensor: Tensor, target: Tensor, path: Path) -> Tensor:
+def _fit(name: str, tensor: Tensor, target: Tensor, grid: tuple[int, int] | None, path: Path) -> Tensor:
     """A weight in the shape that the network has."""
-    if name == _POSITIONS:
-        tensor = resize_positions(tensor, target.shape[1], path)
+    if name == _POSITIONS and grid is not None:
+        tensor = resize_positions(tensor, grid, path)
     if name == _STEM and tensor.ndim == 4 and tensor.shape[1] == 3 and target.shape[1] == 1:
         tensor = tensor.sum(1, keepdim=True)
     if tensor.shape != target.shape:
@@ -152,24 +154,28 @@ def _fit(name: str, tensor: Tensor, target: Tensor, path: Path) -> Tensor:
     return tensor.to(target)
 
 
-def resize_positions(table: Tensor, tokens: int, path: Path | str) -> Tensor:
-    """Position table (1, tokens, width) of one (1, N, width) of a square grid, with the row of a class token before it or without.
+def resize_positions(table: Tensor, grid: tuple[int, int], path: Path | str) -> Tensor:
+    """Position table (1, rows x columns, width) of one (1, N, width) of a square grid, with the row of a class token before it or without.
+
+    A table of as many tokens as wanted is taken to be of the same grid.
 
     Raises
     ------
     SyntheXError
-        When one of the grids is not square.
+        When the table's grid is neither square nor the wanted one.
     """
     count = table.shape[1]
+    if count == grid[0] * grid[1]:
+        return table
     if math.isqrt(count) ** 2 != count:
         table, count = table[:, 1:], count - 1
-    side, wanted = math.isqrt(count), math.isqrt(tokens)
-    if side**2 != count or wanted**2 != tokens:
-        raise SyntheXError(f"The position table of {path} must be resized between square grids, found {count} and {tokens} tokens.")
-    if side == wanted:
+    side = math.isqrt(count)
+    if side**2 != count:
+        raise SyntheXError(f"The position table of {path} must be of a square grid or of {grid[0]} x {grid[1]} tokens, found {count}.")
+    if grid == (side, side):
         return table
-    grid = table.transpose(1, 2).unflatten(2, (side, side))
-    return functional.interpolate(grid, (wanted, wanted), mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
+    laid_out = table.transpose(1, 2).unflatten(2, (side, side))
+    return functional.interpolate(laid_out, grid, mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:

@@ -41,10 +41,11 @@ class ExposureConstants(NamedTuple):
         (N, 3) photons a pixel of the open beam behind the grid, energy absorbed of each (keV), and photons absorbed a pixel.
     scatter
         (N, 7) of the kernels A, alpha, beta, the scatter's mean energy (keV), its strength, its share through the grid, light Swank factor.
-    depth, weight
-        (N, K) -ln T of the slabs, (N, 3, K) energy share of the Gaussians.
+    depth
+        (N, K) -ln T of the slabs.
     spread_rows, spread_columns
-        (N, 3, K, targets, cells) what a cell sends to a target along each axis.
+        What a cell sends to a target along each axis, by slab and Gaussian: (N, K, 3 targets, cells) with the Gaussians' energy shares,
+        and (N, targets, 3 K cells).
     transfer
         (N, 6) shadow of the focal spot (mm), motion (mm, radians), half value of the scintillator (1/mm; 0 none) and whether its transfer
         is a Gaussian; readout noise of a pixel in absorbed quanta.
@@ -63,7 +64,6 @@ class ExposureConstants(NamedTuple):
     quanta: Tensor
     scatter: Tensor
     depth: Tensor
-    weight: Tensor
     spread_rows: Tensor
     spread_columns: Tensor
     transfer: Tensor
@@ -151,8 +151,9 @@ def _constants(
     spreads = []
     for axis_mm, pixel, (before, after) in zip((y, x), spacing, cells, strict=True):
         axis = ScatterAxis(axis_mm, pixel, side)
-        found = np.stack([axis.gaussians(sigma) for sigma in table.sigma_mm.T])
+        found = np.stack([axis.gaussians(sigma) for sigma in table.sigma_mm.T], axis=1)
         spreads.append(np.pad(found, ((0, 0), (0, 0), (0, 0), (before - axis.before, after - axis.after))))
+    over_slabs = spreads[0] * table.weight[:, :, None, None]
     return (
         np.pad(attenuation, ((0, missing), (0, 0))),
         np.pad(shares[:, None] * over_rows / profile_rows, ((0, missing), (0, 0))),
@@ -163,8 +164,8 @@ def _constants(
         np.array([quanta, absorbed.sum(), quanta * photons]),
         np.array([*table.emission, table.mean_energy_kev, scatter.strength, through, detector.light_swank]),
         table.log_attenuation,
-        table.weight.T,
-        *spreads,
+        over_slabs.reshape(len(over_slabs), -1, over_slabs.shape[3]),
+        spreads[1].transpose(2, 0, 1, 3).reshape(spreads[1].shape[2], -1),
         np.array(
             [
                 exposure.blur.shadow_mm(distance),

@@ -19,7 +19,11 @@ from SyntheXLib.networks.model_file import load_model, save_model
 from SyntheXLib.networks.normalization import normalize, pad_to_patches
 from SyntheXLib.networks.transunet import NetworkOutput, TransUNet
 from SyntheXLib.randomization.batch import XrayBatch
+from SyntheXLib.randomization.names import LEVELS
+from SyntheXLib.randomization.names import PRESETS as RANDOMIZATIONS
+from SyntheXLib.randomization.presets import make_randomization
 from SyntheXLib.training.adversarial import AdaptationResult, AdversarialConfig, AdversarialRun, minimize, require_grad
+from SyntheXLib.training.data import derived_seed
 from SyntheXLib.training.provenance import versions
 from SyntheXLib.training.report import ProgressCallback
 
@@ -44,6 +48,8 @@ class AddaConfig(AdversarialConfig):
         Factors of the adversarial loss and of the rebuilt image.
     heatmap_loss
         See `networks.losses.HeatmapLoss`.
+    randomization, randomization_preset
+        Of both domains' images, as in `TrainingConfig`; the paper has ADDA with regular and with strong randomisation.
     learning_rate, discriminator_rate
         Of the network (AdamW; not printed in the paper) and of the discriminator (Adam, weight decay 1e-4, as released).
     """
@@ -57,11 +63,14 @@ class AddaConfig(AdversarialConfig):
     heatmap_loss: str = "ncc"
     learning_rate: float = 1e-4
     discriminator_rate: float = 1e-3
+    randomization: str = "none"
+    randomization_preset: str = "ours"
 
     def __post_init__(self) -> None:
         """Check the values; see `AdversarialConfig`."""
         super().__post_init__()
-        for name, known in (("variant", VARIANTS), ("heatmap_loss", HEATMAP_LOSSES)):
+        choices = {"variant": VARIANTS, "heatmap_loss": HEATMAP_LOSSES, "randomization": LEVELS, "randomization_preset": RANDOMIZATIONS}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise SyntheXError(f"Option '{name}' must be one of {', '.join(known)}, found '{getattr(self, name)}'.")
         for name in ("adversarial_weight", "reconstruction_weight", "learning_rate", "discriminator_rate"):
@@ -74,8 +83,15 @@ class AddaConfig(AdversarialConfig):
 
 # The heatmap loss is the one of the preset of the same name in `training.config`.
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper-text": {"heatmap_loss": "mse"},
-    "released-code": {"variant": "released-code", "adversarial_weight": 0.01, "reconstruction_weight": 0.0, "epochs": 50},
+    "paper-text": {"heatmap_loss": "mse", "randomization_preset": "paper-text"},
+    "released-code": {
+        "variant": "released-code",
+        "adversarial_weight": 0.01,
+        "reconstruction_weight": 0.0,
+        "epochs": 50,
+        "randomization": "regular",
+        "randomization_preset": "released-code",
+    },
 }
 
 
@@ -128,6 +144,17 @@ class AddaRun(AdversarialRun):
         }
         self.exclusive = self.source.tensors.task.segmentation == "exclusive"
         self.loss = TaskLoss(self.exclusive, config.heatmap_loss, self.description.heatmap_sigma_px)
+        task = self.source.tensors.task
+        self.randomization = make_randomization(config.randomization_preset, config.randomization, task, self.exclusive)
+        self.drawn = torch.Generator(self.device)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the generator of the randomisation."""
+        self.drawn.manual_seed(derived_seed(self.config.seed, "randomization", epoch))
+
+    def prepare(self, batch: XrayBatch) -> XrayBatch:
+        """Randomise a batch of either domain."""
+        return batch if self.randomization is None else self.randomization(batch, self.drawn)
 
     def rate(self, name: str, iteration: int) -> float:
         """Constant in the paper's variant; halved after each 500 steps of its own in the released one."""

@@ -24,7 +24,7 @@ from SyntheXLib.training.data import derived_seed
 from SyntheXLib.training.domains import open_domains
 from SyntheXLib.training.provenance import describe_sources
 from SyntheXLib.training.report import ProgressCallback, Reporter
-from SyntheXLib.training.run_folder import forget_run
+from SyntheXLib.training.run_folder import STOP, forget_run, stop_asked
 from SyntheXLib.training.torch_state import torch_settings
 
 # What may change between the parts of an interrupted run.
@@ -116,12 +116,15 @@ class AdaptationResult:
         Epochs done.
     rows
         log.csv, one dictionary an epoch.
+    stopped
+        File of the moment at which the run was stopped; None otherwise.
     """
 
     folder: Path
     model: Path | None
     epochs: int
     rows: list[dict[str, float]]
+    stopped: Path | None = None
 
 
 class AdversarialRun(ABC):
@@ -160,6 +163,14 @@ class AdversarialRun(ABC):
     def write(self, path: Path) -> None:
         """Write what was learned."""
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before an epoch, from 1; nothing by default."""
+        del epoch
+
+    def prepare(self, batch: XrayBatch) -> XrayBatch:
+        """What a batch of either domain, on the device, is made into; itself by default."""
+        return batch
+
     def extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beyond modules and optimizers."""
         return {}
@@ -169,7 +180,9 @@ class AdversarialRun(ABC):
         del state
 
     def run(self) -> AdaptationResult:
-        """Learn until the last epoch, or until the callback stops it; go on where an interrupted run was.
+        """Learn until the last epoch, or until the callback or a file named ``stop`` stops it; go on where an interrupted run was.
+
+        What it had learned when it was stopped is in ``stopped.pt``; it goes on with the last whole epoch.
 
         Raises
         ------
@@ -178,10 +191,10 @@ class AdversarialRun(ABC):
         """
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        result = self.folder / self.file_name
+        result, stopped = self.folder / self.file_name, self.folder / "stopped.pt"
         if not self.config.resume:
             forget_run(self.folder)
-            result.unlink(missing_ok=True)
+        (self.folder / STOP).unlink(missing_ok=True)  # it was meant for the run before
         checkpoint = read_last_checkpoint(self.folder)
         if checkpoint is not None:
             check_same(checkpoint["config"], self.config.fixed(), self.folder, "option")
@@ -202,7 +215,11 @@ class AdversarialRun(ABC):
                 done = self._learn()
             if done and not (checkpoint is not None and result.is_file() and len(checkpoint["rows"]) == self.config.epochs):
                 self.write(result)
-        return AdaptationResult(self.folder, result if done else None, len(self.rows), self.rows)
+            if done:
+                stopped.unlink(missing_ok=True)
+            else:
+                self.write(stopped)
+        return AdaptationResult(self.folder, result if done else None, len(self.rows), self.rows, None if done else stopped)
 
     def _learn(self) -> bool:
         """Whether it came to the last epoch."""
@@ -228,6 +245,7 @@ class AdversarialRun(ABC):
         # All randomness of an epoch follows from seed and epoch, so a run that goes on needs no states of generators.
         torch.manual_seed(derived_seed(config.seed, "dropout", epoch))
         self.generator.manual_seed(derived_seed(config.seed, "drawing", epoch))
+        self.begin_epoch(epoch)
         count = self.iterations * config.batch
         orders = [domain.order(count, config.seed, name, epoch) for name, domain in (("source", self.source), ("target", self.target))]
         sums: dict[str, list[float]] = {}
@@ -249,7 +267,7 @@ class AdversarialRun(ABC):
                     where = f"The adaptation in {self.folder} diverged in epoch {epoch}"
                     raise SyntheXError(f"{where}: the {name} must be finite, found {value}; lower the learning rate.")
                 sums.setdefault(name, []).append(value)
-            if not reporter.batch_done(config.batch, parts.get("loss", 0.0)):
+            if not reporter.batch_done(config.batch, parts.get("loss", 0.0)) or stop_asked(self.folder):
                 return None
         row = {"epoch": float(epoch), "loss": 0.0, **{name: sum(values) / len(values) for name, values in sums.items()}}
         row["learning_rate"] = self.rate(next(iter(self.optimizers)), epoch * self.iterations - 1)
@@ -258,7 +276,7 @@ class AdversarialRun(ABC):
         return row
 
     def _load(self, batch: XrayBatch) -> XrayBatch:
-        return XrayBatch(*(tensor.to(self.device) for tensor in batch))
+        return self.prepare(XrayBatch(*(tensor.to(self.device) for tensor in batch)))
 
     def _state(self, rows: list[dict[str, float]]) -> dict[str, Any]:
         return {

@@ -72,6 +72,9 @@ class TrainingConfig:
     validation_fraction
         Share of the images that is not trained on when `validation` is None, whole specimens where there are enough (see
         `training.split`); 0 trains without validation.
+    fold
+        ``"K/N"``: the specimens in N parts, validate on part K and train on the others, see `training.split.split_fold`; with as many parts
+        as specimens, leave one specimen out. In place of `validation` and `validation_fraction`.
     size
         Size of the network: small, medium or full.
     network, network_options
@@ -148,6 +151,7 @@ class TrainingConfig:
     out: str
     validation: str | None = None
     validation_fraction: float = 0.1
+    fold: str | None = None
     size: str = "small"
     network: str = "transunet"
     network_options: str | None = None
@@ -225,7 +229,13 @@ class TrainingConfig:
         for name in ("validation_fraction", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise SyntheXError(f"Option '{name}' must be at least 0 and below 1, found {getattr(self, name)}.")
-        if self.patience is not None and self.validation is None and (self.validation_fraction == 0 or self.live is not None):
+        if self.fold is not None:
+            parse_fold(self.fold)
+            for name in ("validation", "live"):
+                if getattr(self, name) is not None:
+                    raise SyntheXError(f"Options 'fold' ({self.fold}) and '{name}' of the training exclude each other, found both.")
+        unshared = self.validation_fraction == 0 and self.fold is None
+        if self.patience is not None and self.validation is None and (unshared or self.live is not None):
             raise SyntheXError("Option 'patience' needs a validation: name a data set for it, or let validation_fraction be above 0.")
         if self.segmentation_weight == 0 and self.landmark_weight == 0:
             raise SyntheXError("Options 'segmentation_weight' and 'landmark_weight' must not both be 0: nothing would be learned.")
@@ -301,6 +311,20 @@ PRESETS: dict[str, dict[str, Any]] = {
         "clip_gradient": None,
     },
 }
+
+
+def parse_fold(text: str) -> tuple[int, int]:
+    """Part, from 1, and number of parts of a fold as ``2/5``.
+
+    Raises
+    ------
+    SyntheXError
+        When it is none.
+    """
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts) and int(parts) >= 2):
+        raise SyntheXError(f"Option 'fold' must name one of two parts or more, such as 2/5, found '{text}'.")
+    return int(part), int(parts)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

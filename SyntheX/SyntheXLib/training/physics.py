@@ -95,7 +95,8 @@ def stored_densities(paths: np.ndarray) -> Tensor:
 
 def area_densities(stored: Tensor) -> Tensor:
     """g/cm2, float32, of what `stored_densities` gives."""
-    return (stored.to(torch.int32) & 0xFFFF).to(torch.float32) * PATH_STEP
+    # The highest bit turned over, unsigned numbers are signed ones with an offset.
+    return stored.bitwise_xor(-(2**15)).to(torch.float32).add_(2.0**15).mul_(PATH_STEP)
 
 
 def check_densities(sources: Sequence[XraySource]) -> None:

@@ -172,7 +172,8 @@ class TrainingRun:
     def _train(self) -> None:
         config, processes = self.config, self.processes
         loader = make_loader(self.data, self.sampler, config.batch, self.chosen.workers, self.device.type == "cuda")
-        trained: Any = torch.compile(self.network) if config.compile else self.network
+        # The last batch of an epoch may be smaller: one more compilation, where sizes left open make the compiler fail.
+        trained: Any = torch.compile(self.network, dynamic=False) if config.compile else self.network
         trainer = make_trainer(
             processes.wrapped(trained, self.device),
             self.optimizer,

@@ -11,7 +11,7 @@ from SyntheXLib.training.hard_views import LiveSampler
 from SyntheXLib.training.live import live_source
 from SyntheXLib.training.processes import Processes
 from SyntheXLib.training.provenance import describe_sources
-from SyntheXLib.training.split import Split, split_named, split_sources
+from SyntheXLib.training.split import Split, split_fold, split_named, split_sources
 
 
 class RunData:
@@ -63,6 +63,8 @@ class RunData:
             self.split = Split(list(range(config.live_images)), list(range(sum(map(len, validation)))))
         elif validation:
             self.split = split_named(sources, validation)
+        elif config.fold is not None:
+            self.split = split_fold(sources, config.fold)
         else:
             self.split = split_sources(sources, config.validation_fraction, config.seed)
         if validation:

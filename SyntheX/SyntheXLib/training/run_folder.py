@@ -12,7 +12,7 @@ _CHECKPOINT = re.compile(r"checkpoint-\d{5}\.pt")
 _PICTURE = re.compile(r"epoch_\d{3,}\.png")
 #: A file of this name in the folder of a run stops it; see `stop_asked`.
 STOP = "stop"
-_FILES = ("model.pt", "best.pt", "stopped.pt", "log.csv", "config.json", STOP)
+_FILES = ("model.pt", "translator.pt", "best.pt", "stopped.pt", "log.csv", "config.json", STOP)
 
 
 def find_checkpoints(folder: Path) -> list[Path]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from SyntheXLib.datasets.derived import even_parts
 from SyntheXLib.datasets.together import XraySource
 from SyntheXLib.errors import SyntheXError
+from SyntheXLib.training.config import parse_fold
 from SyntheXLib.training.data import derived_seed
 
 _MOST = 2.0  # whole specimens may take this many times the share that was asked for
@@ -94,6 +96,38 @@ def split_sources(sources: Sequence[XraySource], fraction: float, seed: int) -> 
     held_out = [place for place, (_, key) in enumerate(specimens) if key in taken]
     rest = [place for place, (_, key) in enumerate(specimens) if key not in taken]
     return Split(rest, held_out, tuple(sorted({name for name, key in specimens if key in taken})), len(keys))
+
+
+def split_fold(sources: Sequence[XraySource], fold: str) -> Split:
+    """One fold of a cross-validation: the specimens of all data sets in parts of about as many images, one part held out.
+
+    The parts of a single data set are those that ``synthex dataset split`` writes. With as many parts as there are specimens, it is
+    leave-one-specimen-out.
+
+    Parameters
+    ----------
+    sources
+        Data sets; the same specimen (by the checksum of its CT) in two of them is one.
+    fold
+        ``"K/N"``: hold out part K, from 1, of N.
+
+    Raises
+    ------
+    SyntheXError
+        When `fold` says no such part, or there are fewer specimens than parts.
+    """
+    number, parts = parse_fold(fold)
+    specimens = specimens_of(sources)
+    groups: dict[str, list[int]] = {}
+    for place, (_, key) in enumerate(specimens):
+        groups.setdefault(key, []).append(place)
+    if len(groups) < parts:
+        names = ", ".join(sorted({name for name, _ in specimens if name})) or "unnamed"
+        raise SyntheXError(f"Option 'fold' {fold} needs at least {parts} specimens, found {len(groups)} ({names}).")
+    held_out = even_parts(groups.values(), parts)[number - 1]
+    kept_apart = set(held_out)
+    rest = [place for place in range(len(specimens)) if place not in kept_apart]
+    return Split(rest, held_out, tuple(sorted({specimens[place][0] for place in held_out})), len(groups))
 
 
 def split_named(sources: Sequence[XraySource], validation: Sequence[XraySource]) -> Split:
