@@ -1,6 +1,6 @@
-"""Draw the table of a study: ``python Docs/studies_figure.py STUDY/results.csv OUT.png``.
+"""Draw a study: ``python Docs/studies_figure.py STUDY OUT.png`` its table, with ``--sets naive target`` images of its sets.
 
-A dot is a training, a line the mean over seeds with the 95 % interval of Student's t.
+A dot is a training, a line the mean over seeds with the 95 % interval of Student's t. Of the sets, each row shows one.
 """
 
 import argparse
@@ -9,18 +9,26 @@ from pathlib import Path
 
 import numpy as np
 
+from SyntheXLib.datasets.reader import XrayDataset
 from SyntheXLib.evaluation.study_runs import t_half_width
+from SyntheXLib.inference.overlay import write_picture
+from SyntheXLib.rendering.display import to_uint8
 
+COUNT = 8
 COLUMNS = {"dice": "mean Dice", "median_error_detector_mm": "median landmark error on the detector, mm"}
 
 
 def main() -> None:
     """Draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="results.csv of a study")
+    parser.add_argument("study", type=Path, help="folder of a study")
     parser.add_argument("out", type=Path, help="PNG to write")
+    parser.add_argument("--sets", nargs="+", default=[], metavar="SET", help="draw images of these sets")
     options = parser.parse_args()
-    with options.results.open(encoding="utf-8", newline="") as file:
+    if options.sets:
+        draw_sets([options.study / "sets" / name for name in options.sets], options.out)
+        return
+    with (options.study / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     draw(rows, options.out)
 
@@ -46,6 +54,17 @@ def draw(rows: list[dict[str, str]], out: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     figure.savefig(out, dpi=110)
+
+
+def draw_sets(folders: list[Path], out: Path) -> None:
+    """A row of images, spread over the set, for each."""
+    rows = []
+    for folder in folders:
+        dataset = XrayDataset(folder)
+        # Cases take turns.
+        images = [to_uint8(dataset[place * (len(dataset) // COUNT) + place % 2].image) for place in range(COUNT)]
+        rows.append(np.hstack([np.kron(image, np.ones((2, 2), np.uint8)) for image in images]))
+    write_picture(out, np.repeat(np.vstack(rows)[..., None], 3, axis=2))
 
 
 if __name__ == "__main__":
