@@ -39,9 +39,9 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
 	@touch $@
 
-# The logics of the modules are tested on slicer-core, Slicer's MRML without its window; Warp's kernels on its CPU; transport with numba.
+# The logics of the modules are tested on slicer-core, Slicer's MRML without its window; Warp's kernels on its CPU; transport with numba; ONNX exports.
 $(READY_TEST): $(READY)
-	$(BIN)/python -m pip install --quiet --editable ".[mrml,gpu,mc,cluster]"
+	$(BIN)/python -m pip install --quiet --editable ".[mrml,gpu,mc,cluster,onnx]"
 	@touch $@
 
 # The same commands as in the README; each goes on where it was stopped.

@@ -294,6 +294,10 @@ def test_expected_calibration_error_of_eight_pixels():
     bins = pixel_bins(probability, truth)
     assert bins.expected_error() == pytest.approx([0.125])
     assert (bins + bins).expected_error() == pytest.approx([0.125])
+    # A structure whose truth is not to be trusted adds no pixel, the other one all of its own.
+    both = pixel_bins(np.repeat(probability, 2, 0), np.repeat(truth, 2, 0), np.array([False, True]))
+    assert both.count.sum(1).tolist() == [0, 8] and both.expected_error() == [None, pytest.approx(0.125)]
+    assert (both + pixel_bins(np.repeat(probability, 2, 0), np.repeat(truth, 2, 0))).count.sum(1).tolist() == [8, 16]
 
 
 def test_paired_differences_are_taken_image_by_image():

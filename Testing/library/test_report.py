@@ -202,11 +202,15 @@ def test_the_modes_place_and_count_landmarks_differently(tmp_path: Path):
 
 def test_a_true_mask_that_the_data_set_does_not_trust_is_left_out_in_strict_mode_alone(tmp_path: Path):
     dataset = toy_dataset(tmp_path / "data", bad_truth={0: "cube", 2: "cube"})
-    predictions = open_predictions(write_predictions(tmp_path / "predictions", dataset))
+    predictions = open_predictions(write_predictions(tmp_path / "predictions", dataset, heatmaps=True))
     strict, released = (compare(predictions, dataset, mode=mode) for mode in ("strict", "released-code"))
     assert [bool(np.isnan(v)) for v in dice(strict.counts)[:, 0]] == [True, False, True, False, False]
     assert np.isnan(strict.surface_mm[[0, 2], 0]).all() and "2 true masks are left out" in strict.notes[-1]
     assert not np.isnan(dice(strict.counts)[:, 1]).any() and not np.isnan(dice(released.counts)).any()
+    # Nor do its pixels count for the calibration.
+    assert strict.pixel_bins is not None and released.pixel_bins is not None
+    assert strict.pixel_bins.count.sum(1).tolist() == [3 * SIDE**2, 5 * SIDE**2]
+    assert released.pixel_bins.count.sum(1).tolist() == [5 * SIDE**2, 5 * SIDE**2]
 
 
 def test_what_a_mode_lacks_is_said(shifted: tuple[Path, Path, Path]):
@@ -245,6 +249,15 @@ def test_models_are_compared_in_one_report(tmp_path: Path):
     assert values["others"]["bad/found"]["detector"]["median"] == pytest.approx(6.0, abs=1e-4) and len(values["comparisons"]) == 2
     page = result.report.read_text(encoding="utf-8")
     assert "bad/found − good/found" in page and "+4.00" in page and "var(--second)" in page and "<script" not in page
+    # The better one is in bold, of a draw (Dice) none; the second curve is dashed, so that it hides no equal one.
+    first_table = page[page.index("<table") : page.index("</table>")]
+    assert re.findall(r"<b>(\d[.]\d+)", first_table)[:1] == ["2.00"] and "<b>1.000" not in first_table
+    figure = page[page.index("Error when only the most confident are kept") :]
+    dashes = re.findall(
+        r'<path d="[^"]*" clip-path="[^"]*" style="[^"]*stroke: var\(--(first|second)\)[^"]*"', figure[: figure.index("</svg>")]
+    )
+    assert dashes == ["first", "second"]
+    assert figure[: figure.index("</svg>")].count("stroke-dasharray") == 2  # of the curve and in the legend
     clips = re.findall(r'<clipPath id="([^"]+)"', page)
     assert len(clips) == len(set(clips))
     assert {row["model"] for row in rows(tmp_path / "out" / "landmarks.csv")} == {"good/found", "bad/found"}

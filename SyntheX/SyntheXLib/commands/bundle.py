@@ -1,6 +1,7 @@
 """``synthex bundle``: a model as a MONAI bundle."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,5 +25,7 @@ def run(options: argparse.Namespace) -> int:
     from SyntheXLib.inference.bundle import write_bundle
 
     folder = write_bundle(options.model, options.out, options.onnx)
-    print(f"{folder}: MONAI bundle with TorchScript{' and ONNX' if options.onnx else ''}, checked against the network.")
+    told = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    found = ", ".join(f"{kind} within {difference:.1g} of a channel's range" for kind, difference in told["export_differences"].items())
+    print(f"{folder}: MONAI bundle, exports held against the network: {found}.")
     return 0

@@ -95,7 +95,7 @@ def calibrate_landmarks(errors_mm: NDArray[np.float64], confidence: NDArray[np.f
     return LandmarkCalibration(tuple(bins), float(spearmanr(sure, error).statistic) if varied else None)
 
 
-def pixel_bins(probability: NDArray[np.uint8], truth: NDArray[np.bool_]) -> PixelBins:
+def pixel_bins(probability: NDArray[np.uint8], truth: NDArray[np.bool_], trusted: NDArray[np.bool_] | None = None) -> PixelBins:
     """Sort the pixels of one image.
 
     Parameters
@@ -104,9 +104,13 @@ def pixel_bins(probability: NDArray[np.uint8], truth: NDArray[np.bool_]) -> Pixe
         (C, H, W), 255 = 1.
     truth
         (C, H, W).
+    trusted
+        (C,) false for a structure whose truth says nothing: none of its pixels count. None = all are to be trusted.
     """
     count, sums, right = (np.zeros((len(probability), BINS)) for _ in range(3))
     for c, (values, mask) in enumerate(zip(probability, truth, strict=True)):
+        if trusted is not None and not trusted[c]:
+            continue
         place = np.minimum(values.astype(np.int64) * BINS // 255, BINS - 1).ravel()
         count[c] = np.bincount(place, minlength=BINS)
         sums[c] = np.bincount(place, weights=values.ravel() / 255, minlength=BINS)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Colours that occur nowhere else: in the SVG each is replaced by a variable of the page's style.
 _INK, _GRID, _FIRST, _SECOND = "#010203", "#010204", "#010205", "#010206"
 _VARIABLES = {_INK: "var(--ink)", _GRID: "var(--grid)", _FIRST: "var(--first)", _SECOND: "var(--second)"}
-# Further models; with more of them the colours come round with another line.
+# Further models; with more of them colours and dashes come round, in twelve pairs.
 _SERIES = (_FIRST, _SECOND, "#010207", "#010208", "#010209", "#01020a")
 _VARIABLES |= {color: f"var(--series{n})" for n, color in enumerate(_SERIES) if color not in _VARIABLES}
 _DASHES = ("-", "--", ":", "-.")
@@ -94,7 +94,8 @@ def activation_figure(curves: Sequence[tuple[str, ActivationCurve, CurvePoint]],
     with _figure("activation", *((4.6, 3.3) if alone else (9.2, 4.2))) as ([ax], out):
         top = 0.1
         for n, (name, curve, at) in enumerate(curves):
-            color, dash = _SERIES[n % len(_SERIES)], _DASHES[n // len(_SERIES) % len(_DASHES)]
+            # Another dash for each, so that curves that lie on each other, and on grey paper, can be told apart.
+            color, dash = _SERIES[n % len(_SERIES)], _DASHES[n % len(_DASHES)]
             reading = "–" if at.error_mm is None else f"{100 * at.share:.0f} %, {at.error_mm:.2f} mm"
             label = None if alone else f"{name}: {reading}"
             ax.plot(100 * curve.share, curve.error_mm, color=color, linestyle=dash, linewidth=2, label=label)

@@ -54,7 +54,8 @@ def _models(models: Sequence[ModelEvaluation]) -> str:
     for column, key in enumerate(keys, 1):
         values = [(shown[key][3] * v, n) for n, m in enumerate(models) if (v := m.summary.headline[key].value) is not None]
         if len(models) > 1 and values:
-            best.append((max(values)[1], column))
+            top = max(values)[0]
+            best += [(n, column) for value, n in values if value == top and min(values)[0] < top]  # equal ones both, no winner of a draw
     return table(["model", *(shown[key][0] for key in keys)], rows, best=best, wrap=True)
 
 

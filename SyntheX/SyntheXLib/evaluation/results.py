@@ -154,15 +154,16 @@ def compare(
                 f"{predictions.folder}: the mask of image {i} has the shape {bits.shape}, expected {sample.mask.shape} of the data set."
             )
         ours, theirs = split_masks(bits, task), split_masks(sample.mask, task)
+        trusted = np.array([mode != "strict" or sample.parameters.get(f"{s}{_GOOD_TRUTH}") is not False for s in task.structure_names])
         if probability is not None:
-            image_bins = pixel_bins(probability, theirs)
+            image_bins = pixel_bins(probability, theirs, trusted)
             bins = image_bins if bins is None else bins + image_bins
             if mode == "paper-text":
                 ours = probability > modes.MASK_THRESHOLD * 255
         one = overlap(ours[None], theirs[None])
         counts[:, n] = one.intersection[0], one.predicted[0], one.truth[0]
-        for c, name in enumerate(task.structure_names):
-            if mode == "strict" and sample.parameters.get(f"{name}{_GOOD_TRUTH}") is False:
+        for c in range(structures):
+            if not trusted[c]:
                 counts[:, n, c] = 0, 0, NO_TRUTH
                 continue
             surface[:, n, c] = surface_distances(ours[c], theirs[c], dataset.pixel_spacing_mm)

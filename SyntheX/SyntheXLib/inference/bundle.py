@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-4
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 #: What MONAI's schema asks of every metadata.
-_REQUIRED = ("version", "changelog", "monai_version", "pytorch_version", "numpy_version", "task", "description", "authors", "copyright",
-             "network_data_format")  # fmt: skip
+_REQUIRED = ("schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "required_packages_version", "task",
+             "description", "authors", "copyright", "network_data_format")  # fmt: skip
 _FORMAT_REQUIRED = ("type", "format", "num_channels", "spatial_shape", "dtype", "value_range", "is_patch_data", "channel_def")
 
 
@@ -75,10 +75,11 @@ def write_bundle(model_path: Path | str, folder: Path | str, onnx: bool = False)
             torch.save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, temporary / "models" / "model.pt")
             shape = padded_size(description)
             example = torch.randn(1, 1, *shape, generator=torch.Generator().manual_seed(0))
-            _export_script(joined, example, temporary / "models" / "model.ts")
+            differences = {"TorchScript": _export_script(joined, example, temporary / "models" / "model.ts")}
             if onnx:
-                _export_onnx(joined, example, temporary / "models" / "model.onnx")
-            _write_json(temporary / "configs" / "metadata.json", bundle_metadata(description, task))
+                differences["ONNX"] = _export_onnx(joined, example, temporary / "models" / "model.onnx")
+            told = bundle_metadata(description, task) | {"export_differences": differences}
+            _write_json(temporary / "configs" / "metadata.json", told)
             _write_json(temporary / "configs" / "inference.json", _inference())
             (temporary / "docs" / "README.md").write_text(_readme(task), encoding="utf-8")
             check_metadata(temporary / "configs" / "metadata.json")
@@ -161,7 +162,7 @@ def check_metadata(path: Path) -> None:
             raise SyntheXError(f"{path}: channel_def of {kind} must name channels 0 to {entry['num_channels'] - 1}.")
 
 
-def _export_script(network: nn.Module, example: Tensor, path: Path) -> None:
+def _export_script(network: nn.Module, example: Tensor, path: Path) -> float:
     import torch
 
     with torch.inference_mode(), warnings.catch_warnings():
@@ -169,10 +170,10 @@ def _export_script(network: nn.Module, example: Tensor, path: Path) -> None:
         script = torch.jit.trace(network, example, check_trace=False)
         torch.jit.save(script, str(path))
         loaded = torch.jit.load(str(path))
-        _check_equal("TorchScript", network(example).numpy(), loaded(example).numpy())
+        return _difference("TorchScript", network(example).numpy(), loaded(example).numpy())
 
 
-def _export_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
+def _export_onnx(network: nn.Module, example: Tensor, path: Path) -> float:
     try:
         import onnx  # noqa: F401
         import onnxruntime
@@ -185,17 +186,18 @@ def _export_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
         torch.onnx.export(network, (example,), str(path), input_names=["image"], output_names=["pred"], dynamo=False, opset_version=17)
         expected = network(example).numpy()
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    _check_equal("ONNX", expected, session.run(None, {"image": example.numpy()})[0])
+    return _difference("ONNX", expected, session.run(None, {"image": example.numpy()})[0])
 
 
-def _check_equal(kind: str, expected: np.ndarray, found: np.ndarray) -> None:
-    """Channel by channel, as heatmaps are on a scale of their own."""
+def _difference(kind: str, expected: np.ndarray, found: np.ndarray) -> float:
+    """The largest, as a share of its channel's range, as heatmaps are on a scale of their own; one beyond the tolerance is an error."""
     span = np.maximum(np.ptp(expected, axis=(0, 2, 3)), 1e-6)
     worst = float((np.abs(found - expected).max((0, 2, 3)) / span).max())
     if not worst <= _TOLERANCE:
         raise SyntheXError(
             f"The {kind} export differs from the network by {worst:.2g} of a channel's range, expected at most {_TOLERANCE:g}."
         )
+    return worst
 
 
 def _inference() -> dict[str, Any]:
