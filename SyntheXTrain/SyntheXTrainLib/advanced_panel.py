@@ -88,6 +88,7 @@ class AdvancedPanel:
         lacks = "" if p.network == NETWORKS[0] else _("The networks of MONAI have heads of their own.")
         enable(ui.landmarkHeadBox, _("linear: as released; deep: with layers of its own between, read out below a pixel"), lacks)
         enable(ui.presenceCheckBox, _("Let the network also say which landmarks are inside the frame"), lacks)
+        enable(ui.liveImagesBox, _("Views that are rendered for an epoch"), "" if p.live else _("Needs live cases."))
         if p.live and chosen:
             return _("Live cases take the place of data sets: remove one of the two.")
         try:
