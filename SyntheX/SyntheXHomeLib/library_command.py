@@ -53,10 +53,12 @@ class LibraryCommand:
         As after ``synthex``.
     inputs
         Called with the command's temporary folder: writes there what the command reads, and gives the rest of the arguments.
+    bar
+        Title of its progress bar; None: the command's name.
     """
 
-    def __init__(self, *arguments: str, inputs: Callable[[Path], Sequence[str]] = lambda _folder: ()) -> None:
-        self._name = arguments[0]
+    def __init__(self, *arguments: str, inputs: Callable[[Path], Sequence[str]] = lambda _folder: (), bar: str | None = None) -> None:
+        self._name, self._bar = arguments[0], bar or arguments[0]
         self._cancelled: float | None = None
         self._seen: tuple[float, int] | None = None  # when the bar was seen first, and how many were done then
         self.folder = Path(tempfile.mkdtemp(prefix="SyntheX-"))
@@ -93,7 +95,7 @@ class LibraryCommand:
 
     def progress(self) -> Progress:
         """How far it is."""
-        bars = re.findall(rf"^{re.escape(self._name)}:.*?(\d+)/(\d+) \[", "\n".join(_lines(self.folder / "errors")), re.MULTILINE)
+        bars = re.findall(rf"^{re.escape(self._bar)}:.*?(\d+)/(\d+) \[", "\n".join(_lines(self.folder / "errors")), re.MULTILINE)
         if not bars:
             return Progress()
         done, total = map(int, bars[-1])
@@ -106,7 +108,7 @@ class LibraryCommand:
 
     def message(self) -> str:
         """The last line that is no bar, in one sentence: what it does now, what it made or, of its errors, what went wrong."""
-        errors, output = ([line for line in _lines(self.folder / name) if not line.startswith(f"{self._name}:")] for name in _STREAMS)
+        errors, output = ([line for line in _lines(self.folder / name) if not line.startswith(f"{self._bar}:")] for name in _STREAMS)
         said = output or errors if self.status == 0 else errors or output
         ended = "" if self.status is None else f"synthex {self._name} ended with status {self.status}."
         return said[-1].removeprefix(f"synthex {self._name}: ") if said else ended

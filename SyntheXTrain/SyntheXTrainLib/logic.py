@@ -18,18 +18,21 @@ from SyntheXHomeLib.library_command import library_environment, library_program
 from SyntheXHomeLib.parameter_node import parameterNode
 from SyntheXHomeLib.subject_hierarchy import put_in_folder
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.files import atomic_write
+from SyntheXLib.files import atomic_write, disk_errors
 from SyntheXLib.training.run_folder import find_pictures, forget_run
 from SyntheXTrainLib import process
+from SyntheXTrainLib.adaptation import RESULTS, adaptationArguments
+from SyntheXTrainLib.command_options import commandOptions
 from SyntheXTrainLib.curves import TrainingCurves, make_curves
 from SyntheXTrainLib.datasets import DatasetsSummary, summarize
 from SyntheXTrainLib.output import failure, lastLine
 from SyntheXTrainLib.pictures import pictureNode
-from SyntheXTrainLib.process import ProcessRecord
+from SyntheXTrainLib.process import OUTPUT, RECORD, ProcessRecord
 from SyntheXTrainLib.samples import SamplesPage
+from SyntheXTrainLib.study import StudyState, studyArguments, studyState, studyTable
 
 _FOLDER = "SyntheX Train"  # in the subject hierarchy
-RECORD, PROGRESS, OUTPUT = "process.json", "progress.jsonl", "output.log"
+PROGRESS = "progress.jsonl"
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class SyntheXTrainLogic:
         ----------
         config
             Options of ``synthex train`` by name, with underscores: ``datasets`` (several) and ``out`` must be among them, None leaves one
-            out, True stands for a switch.
+            out, True stands for a switch; ``more`` are further words of the command line.
 
         Returns
         -------
@@ -121,7 +124,8 @@ class SyntheXTrainLogic:
     def _launch(self, folder: Path, command: list[str]) -> None:
         if self.isRunning(folder):
             raise SyntheXError(f"A training runs in {folder}; stop it first or choose another folder.")
-        folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         (folder / PROGRESS).unlink(missing_ok=True)
         process.start(command, folder / OUTPUT, library_environment()).write(folder / RECORD)
 
@@ -220,6 +224,45 @@ class SyntheXTrainLogic:
         """Pages of the validation in a run's folder, see `training.run_folder.find_pictures`."""
         return find_pictures(Path(folder))
 
+    # Adaptation and studies
+
+    def adaptationCommand(self, config: Mapping[str, Any]) -> list[str]:
+        """The command line of an adaptation, see `adaptation.adaptationArguments` for the settings."""
+        return [*library_program(), *adaptationArguments(config)]
+
+    def startAdaptation(self, config: Mapping[str, Any]) -> None:
+        """Start CycleGAN or ADDA, or go on with what was interrupted in its folder; `state`, `stop` and `resume` serve it as a training.
+
+        Raises
+        ------
+        SyntheXError
+            See `start`.
+        """
+        folder = Path(config["out"])
+        self._launch(folder, self.adaptationCommand({**config, "progress": folder / PROGRESS}))
+
+    def adaptationResult(self, folder: Path | str) -> Path | None:
+        """What an adaptation that is finished has left in its folder, ``translator.pt`` or ``model.pt``; None where there is none."""
+        return next((path for name in RESULTS.values() if (path := Path(folder) / name).is_file()), None)
+
+    def startStudy(self, study: Path | str, out: Path | str, data: Path | str | None = None) -> None:
+        """Run a study, or go on with it, see `study.studyArguments`; `stop` ends it.
+
+        Raises
+        ------
+        SyntheXError
+            See `start`.
+        """
+        self._launch(Path(out), [*library_program(), *studyArguments(study, out, data)])
+
+    def studyState(self, folder: Path | str) -> StudyState:
+        """Where the study in a folder stands; cheap enough for a timer."""
+        return studyState(Path(folder))
+
+    def studyTable(self, folder: Path | str) -> str:
+        """The table of the study in a folder so far, as Markdown."""
+        return studyTable(Path(folder))
+
     # Nodes
 
     def parameterNode(self) -> Any:
@@ -247,15 +290,4 @@ class SyntheXTrainLogic:
             done = len((folder / "log.csv").read_text(encoding="utf-8").splitlines()) - 1
         except (OSError, ValueError, KeyError):
             return False
-        return (folder / "model.pt").is_file() and bool(done >= epochs)
-
-
-def commandOptions(config: Mapping[str, Any]) -> list[str]:
-    """What stands behind ``synthex train`` for settings as `SyntheXTrainLogic.trainingCommand` takes them."""
-    options = dict(config)
-    found = [str(folder) for folder in options.pop("datasets")]
-    for name, value in options.items():
-        if value is not None and value is not False:
-            option = "--" + name.replace("_", "-")
-            found += [option] if value is True else [option, str(value)]
-    return found
+        return any((folder / name).is_file() for name in RESULTS.values()) and bool(done >= epochs)

@@ -1,14 +1,15 @@
-"""What a `synthex train` that runs in the background leaves of itself: where it stands, what it printed, and why it ended."""
+"""What a `synthex train`, `adapt` or `study` in the background leaves of itself: where it stands, what it printed, and why it ended."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from SyntheXHomeLib.library_command import tail
 
-_COMMAND = "synthex train: "  # how the command begins the sentence that says what is wrong
+_COMMAND = re.compile(r"^synthex \w+: ")  # how a command begins the sentence that says what is wrong
 
 
 def lastLine(path: Path) -> dict[str, Any]:
@@ -34,10 +35,10 @@ def failure(printed: Path, status: int | None) -> str:
         Its exit status; None when another session started it: then only its last words tell.
     """
     lines = tail(printed).strip().splitlines()
-    last = lines[-1].removeprefix(_COMMAND) if lines else ""
+    last = _COMMAND.sub("", lines[-1]) if lines else ""
     if status == 0 or (status is not None and status < 0) or status == 130 or "interrupted; what is finished stays" in last:
         return ""
     if status is None:
-        said = lines and (lines[-1].startswith(_COMMAND) or "Error" in lines[-1])
+        said = lines and (_COMMAND.match(lines[-1]) or "Error" in lines[-1])
         return last if said else ""
-    return last or f"The training ended with status {status}; see {printed}."
+    return last or f"It ended with status {status}; see {printed}."

@@ -16,6 +16,12 @@ PRETRAINED_SIZE = "full"  # the one that starts from a pretrained file
 FULL_PRESETS = ("paper-text", "released-code")  # those of that size
 SIZES = [AS_PRESET, "small", "medium", PRETRAINED_SIZE]
 DEVICES = ["auto", "cpu", "cuda", "mps"]
+NETWORKS = ["transunet", "monai:SwinUNETR", "monai:SegResNet"]
+LANDMARK_HEADS = ["linear", "deep"]
+OPTIMIZERS, SCHEDULES = [AS_PRESET, "adamw", "sgd"], [AS_PRESET, "cosine", "step"]
+PRECISIONS = ["float32", "bfloat16"]
+CYCLEGAN, ADDA = "CycleGAN", "ADDA"
+AS_METHOD = "the method's own"
 INPUTS, LAST_VALIDATION, BEST_VALIDATION = "training inputs", "last validation", "best validation"
 
 
@@ -36,6 +42,31 @@ class TrainParameters:
     physicsInTheLoop: bool = False
     pretrained: str = ""
     randomStart: bool = False
+    network: Annotated[str, Choice(NETWORKS), Default(NETWORKS[0])]
+    landmarkHead: Annotated[str, Choice(LANDMARK_HEADS), Default(LANDMARK_HEADS[0])]
+    presence: bool = False
+    optimizer: Annotated[str, Choice(OPTIMIZERS), Default(AS_PRESET)]
+    schedule: Annotated[str, Choice(SCHEDULES), Default(AS_PRESET)]
+    batch: Annotated[int, WithinRange(0, 10_000)] = 0  # 0: the preset's
+    accumulation: Annotated[int, WithinRange(1, 10_000)] = 1
+    average: Annotated[float, WithinRange(0.0, 0.9999)] = 0.0
+    precision: Annotated[str, Choice(PRECISIONS), Default(PRECISIONS[0])]
+    fold: str = ""
+    live: str = ""
+    liveImages: Annotated[int, WithinRange(1, 10_000_000)] = 1000
+    more: str = ""
+    adaptMethod: Annotated[str, Choice([CYCLEGAN, ADDA]), Default(CYCLEGAN)]
+    target: str = ""
+    adaptTest: str = ""
+    adaptModel: str = ""
+    adaptPreset: Annotated[str, Choice([AS_METHOD, "paper-text", "released-code"]), Default(AS_METHOD)]
+    adaptRandomization: Annotated[str, Choice([AS_METHOD, *LEVELS]), Default(AS_METHOD)]
+    adaptEpochs: Annotated[int, WithinRange(0, 100_000)] = 0  # 0: the preset's
+    adaptOutput: str = ""
+    translated: str = ""
+    study: str = ""
+    studyData: str = ""
+    studyOutput: str = ""
     chart: Annotated[str, Choice(list(CHARTS)), Default(CHARTS[0])]
     picture: Annotated[str, Choice([INPUTS, LAST_VALIDATION, BEST_VALIDATION]), Default(INPUTS)]
     export: str = ""

@@ -23,6 +23,8 @@ from SyntheXLib.files import atomic_write, disk_errors
 # Children of this process: whoever started them must ask for their exit status, else they stay as zombies.
 _OWN: dict[int, subprocess.Popen[Any]] = {}
 _POLL_S = 0.05
+#: Files that a process leaves in its folder: what it takes to find it again, and what it prints.
+RECORD, OUTPUT = "process.json", "output.log"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from SyntheXHomeLib.panels import enable, needs, say
 from SyntheXHomeLib.parameter_widget import ParameterWidget
 from SyntheXHomeLib.settings import LAST_DATASET, LAST_MODEL, recall, remember
+from SyntheXTrainLib.adaptation_panel import AdaptationPanel
 from SyntheXTrainLib.advanced_panel import AdvancedPanel
 from SyntheXTrainLib.close_question import CloseQuestion
 from SyntheXTrainLib.curves import CHARTS, TrainingCurves
@@ -22,6 +23,8 @@ from SyntheXTrainLib.logic import SyntheXTrainLogic, TrainingState
 from SyntheXTrainLib.parameters import AS_PRESET, TrainParameters
 from SyntheXTrainLib.picture_panel import PicturePanel
 from SyntheXTrainLib.result_panel import ResultPanel
+from SyntheXTrainLib.study import StudyState
+from SyntheXTrainLib.study_panel import StudyPanel
 from SyntheXTrainLib.texts import stateText
 
 LAST_TRAINING = "SyntheX/LastTraining"  # setting: folder of the training that was started last
@@ -33,6 +36,15 @@ _PATHS = (
     ("outputPath", "output"),
     ("pretrainedPath", "pretrained"),
     ("exportPath", "export"),
+    ("livePath", "live"),
+    ("targetPath", "target"),
+    ("adaptTestPath", "adaptTest"),
+    ("adaptModelPath", "adaptModel"),
+    ("adaptOutputPath", "adaptOutput"),
+    ("translatedPath", "translated"),
+    ("studyPath", "study"),
+    ("studyDataPath", "studyData"),
+    ("studyOutputPath", "studyOutput"),
 )
 
 
@@ -55,11 +67,16 @@ class SyntheXTrainWidget(ParameterWidget):
             path.filters = ctk.ctkPathLineEdit.Dirs
         for name, parameter in _PATHS:
             getattr(self.ui, name).connect("currentPathChanged(QString)", self._pathSlot(parameter))
-        self.ui.pretrainedPath.filters = ctk.ctkPathLineEdit.Files
+        self.ui.livePath.filters = self.ui.pretrainedPath.filters = ctk.ctkPathLineEdit.Files
         self._datasets = DatasetPanel(self.ui, self.logic)
         self._advanced = AdvancedPanel(self.ui)
         self._pictures = PicturePanel(self.ui, self.logic, self.config)
         self._result = ResultPanel(self.ui, self.logic)
+        self._adaptation = AdaptationPanel(self.ui, self.logic, lambda: self._datasets.folders)
+        self._study = StudyPanel(self.ui, self.logic)
+        self._parts = (self._datasets, self._advanced, self._pictures, self._adaptation, self._study)
+        for name in ("adaptStartButton", "adaptStopButton", "adaptResumeButton", "studyStartButton", "studyStopButton"):
+            getattr(self.ui, name).connect("clicked(bool)", self._soonAgain)  # behind what the button itself does
         self.ui.startButton.connect("clicked(bool)", self.onStart)
         self.ui.stopButton.connect("clicked(bool)", self.onStop)
         self.ui.resumeButton.connect("clicked(bool)", self.onResume)
@@ -80,11 +97,12 @@ class SyntheXTrainWidget(ParameterWidget):
         self.closeQuestion.remove()
         super().cleanup()
         self._pictures.close()
+        self._adaptation.close()
 
     # The parameter node
 
     def _fill(self) -> None:
-        for part in (self._datasets, self._advanced, self._pictures):
+        for part in self._parts:
             part.bind(self.parameters)
 
     def _bound(self) -> None:
@@ -93,7 +111,7 @@ class SyntheXTrainWidget(ParameterWidget):
 
     def _released(self) -> None:
         self.timer.stop()
-        for part in (self._datasets, self._advanced, self._pictures):
+        for part in self._parts:
             part.bind(None)
 
     def _offerLast(self) -> None:
@@ -150,7 +168,7 @@ class SyntheXTrainWidget(ParameterWidget):
         runs = _("A training runs in the output folder.") if running else ""
         problem = self._datasets.update()
         start = self._advanced.update(bool(self._datasets.folders), self._datasets.densities)
-        data = (bool(self._datasets.folders), _("a data set"))
+        data = (bool(self._datasets.folders) or p.live != "", _("a data set"))
         lacks = needs(data, (folder != "", _("an output folder"))) or problem or start
         ui.commandText.plainText = "" if lacks else self.logic.terminalCommand(self.config())
         enable(ui.copyButton, _("Copy the command to the clipboard"), lacks)
@@ -167,18 +185,26 @@ class SyntheXTrainWidget(ParameterWidget):
             curves.update(history)
         self._pictures.update(folder, needs(data) or problem)
         self._result.update(folder, state)
-        if running and not self.timer.active:
+        adaptation, study = self._adaptation.update(), self._study.update()
+        self._follow(p.adaptOutput, adaptation)
+        self._follow(p.studyOutput, study)
+        watched = "running" in (state.status, adaptation.status, study.status)
+        if watched and not self.timer.active:
             self.timer.start()
-        elif not running:
+        elif not watched:
             self.timer.stop()
 
-    def _follow(self, folder: str, state: TrainingState) -> None:
+    def _soonAgain(self, *_arguments: Any) -> None:
+        self.updatePanel()
+
+    def _follow(self, folder: str, state: TrainingState | StudyState) -> None:
         if state.status == "running":
             self._followed.add(folder)
         elif folder in self._followed:
             self._followed.discard(folder)
-            if state.status == "finished":
-                remember(LAST_MODEL, str(self.logic.modelPath(folder) or ""))
+            model = self.logic.modelPath(folder)
+            if state.status == "finished" and model is not None:
+                remember(LAST_MODEL, str(model))
 
     def _runningFolders(self) -> list[str]:
         return sorted(folder for folder in self._followed if self.logic.isRunning(folder))

@@ -105,7 +105,7 @@ def exposure_constants(
     spacing = camera.pixel_spacing_mm
     cells = [_padding(axis, side, [scattering_side(camera, e) for e in exposures]) for axis, side in zip((y, x), spacing, strict=True)]
     rows = [_constants(exposure, camera, materials, detector_spacing_mm or spacing[0], cells) for exposure in exposures]
-    return ExposureConstants(*(torch.from_numpy(np.stack(parts).astype(np.float32)) for parts in zip(*rows, strict=True)))
+    return ExposureConstants(*(torch.from_numpy(np.stack(parts, dtype=np.float32)) for parts in zip(*rows, strict=True)))
 
 
 def _padding(axis_mm: np.ndarray, spacing_mm: float, sides_mm: Sequence[float]) -> tuple[int, int]:
@@ -133,11 +133,14 @@ def _constants(
 
     over_rows, over_columns = along(y, down), along(x, right)
     profile_rows, profile_columns = shares @ over_rows, shares @ over_columns
-    open_beam = relative_fluence(x[None, :], y[:, None], distance) * profile_rows[:, None] * profile_columns
+    # Single precision where there is a number for each pixel.
+    across, downward = x[None, :].astype(np.float32), y[:, None].astype(np.float32)
+    profile = profile_rows[:, None].astype(np.float32) * profile_columns.astype(np.float32)
+    open_beam = relative_fluence(across, downward, distance) * profile
     incident = open_beam
     if exposure.collimator is not None:
         penumbra = exposure.collimator.penumbra_mm(exposure.blur.focal_spot_mm, distance)
-        incident = open_beam * exposure.collimator.opening(x[None, :], y[:, None], penumbra)
+        incident = open_beam * exposure.collimator.opening(across, downward, penumbra)
     missing = SPECTRUM_BINS - len(shares)  # bins without photons are left out
     attenuation = np.stack([mass_attenuation(material, bins.energy_kev) for material in materials], axis=1)
 

@@ -115,7 +115,7 @@ class TrainingConfig:
         Image the data sets' area densities anew in every epoch, with exposures drawn from the ranges of their device, see
         `training.physics`. Validation keeps to the images that are stored, or that the simulator would have made.
     exposures
-        How many exposures are drawn an epoch.
+        How many exposures are drawn an epoch, one for four images at most.
     attenuation_spread
         With `physics_in_the_loop`: standard deviation of the logarithm of a factor on each material's density, drawn for each image.
     live

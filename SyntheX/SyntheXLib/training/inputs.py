@@ -18,6 +18,7 @@ from SyntheXLib.training.config import TrainingConfig
 from SyntheXLib.training.data import XrayTensors, derived_seed
 from SyntheXLib.training.physics import PhysicsInTheLoop
 
+_IMAGES_AN_EXPOSURE = 4
 Randomization = Callable[[XrayBatch], XrayBatch]
 
 
@@ -74,7 +75,9 @@ def make_inputs(config: TrainingConfig, data: XrayTensors, device: torch.device,
     physics = None
     if config.physics_in_the_loop:
         configuration = data.sources[0].header.configuration  # type: ignore[attr-defined]  # `check_densities` has looked
-        physics = PhysicsInTheLoop(data.task, configuration, data.shape, device, config.exposures, config.attenuation_spread)
+        # To draw an exposure takes as long as to image one or two views.
+        exposures = min(config.exposures, max(1, len(data) // _IMAGES_AN_EXPOSURE))
+        physics = PhysicsInTheLoop(data.task, configuration, data.shape, device, exposures, config.attenuation_spread)
     return TrainingInputs(config, data.task, device, physics, part)
 
 
