@@ -53,7 +53,6 @@ def test_a_run_leaves_model_best_log_settings_and_two_checkpoints(finished: Trai
     assert description.training["start"] == "random"
 
 
-@pytest.mark.xfail(reason="since the merge of 24 November an image that is like the training is warned of, too; to be mended", strict=False)
 def test_the_models_know_their_validation_images_and_infer_warns_of_others(finished: TrainingResult, tmp_path: Path) -> None:
     from toy_training import toy_sample
 

@@ -137,14 +137,19 @@ def _fitted(values: NDArray[np.floating], noise: NDArray[np.floating], level: fl
 
 
 def _texture(values: NDArray[np.floating], noise: NDArray[np.floating], shadow: NDArray[np.bool_]) -> float:
-    """How rough the shadow is beyond its noise: the deviation from the mean of its neighbourhood that all but a tenth stay below."""
+    """How rough the shadow is: the deviation from the mean of its neighbourhood that all but a tenth of its pixels stay below.
+
+    Noise of blades, behind which little gets through, is greater than in the field, and what is left of it is taken off. Other noise
+    counts: an area as noisy as the field, or less, is tissue or open beam, unless it is smooth.
+    """
     from scipy import ndimage
 
     within = ndimage.binary_erosion(shadow, iterations=3, border_value=1)
     if not within.any():
         return np.inf
-    rough = np.percentile(np.abs(values - ndimage.uniform_filter(values, 7, mode="nearest"))[within], 90)
-    return float(rough - _NOISE_LEFT * np.percentile(noise[within], 90))
+    rough, noisy = (np.percentile(one[within], 90) for one in (np.abs(values - ndimage.uniform_filter(values, 7, mode="nearest")), noise))
+    louder = np.median(noise[within]) > np.median(noise[~shadow])
+    return float(rough - _NOISE_LEFT * noisy if louder else rough + noisy)
 
 
 def _edge_share(values: NDArray[np.floating], depth: NDArray[np.floating]) -> float:
