@@ -12,7 +12,6 @@ import slicer
 import vtk
 
 from SyntheXHomeLib.nodes import INTENSITY_ATTRIBUTE
-from SyntheXInferLib.finding import Shot
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.dicom_images import is_dicom
 from SyntheXLib.inference.image_facts import ImageFacts, read_facts
@@ -147,26 +146,6 @@ def framesOf(imageNode: Any) -> np.ndarray:
     if len(shapes) != 1 or next(iter(shapes))[0] != 1:
         raise SyntheXError(f"Sequence '{name}': expected single grey images of one size, found {sorted(shapes) or 'none'}.")
     return np.concatenate(frames)
-
-
-def shotOf(imageNode: Any, volumeNode: Any | None = None) -> Shot:
-    """The frames of an image as they are now.
-
-    Parameters
-    ----------
-    imageNode
-        The image, of which is known what is known of the frames.
-    volumeNode
-        What shows one frame of it, of which alone the pixels are then taken.
-
-    Raises
-    ------
-    SyntheXError
-        As `framesOf`.
-    """
-    frames = framesOf(imageNode if volumeNode is None else volumeNode)
-    facts = replace(factsOf(imageNode), shape=frames.shape[1:], frames=len(frames))
-    return Shot(imageNode.GetName(), np.array(frames), facts, knownIntensity(imageNode))
 
 
 def dicomFile(imageNode: Any) -> Path | None:

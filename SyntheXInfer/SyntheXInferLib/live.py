@@ -23,10 +23,11 @@ import numpy as np
 import slicer
 import vtk
 
-from SyntheXHomeLib.image_nodes import frameCount, isSequence, shotOf, shownImage
+from SyntheXHomeLib.image_nodes import frameCount, isSequence, shownImage
 from SyntheXInferLib.finding import Finding, Shot, find
 from SyntheXInferLib.options import InferOptions
 from SyntheXInferLib.result_nodes import FoundNodes, addFound, updateFound
+from SyntheXInferLib.shots import shotOf
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.images import AUTO
 from SyntheXLib.tasks.task import Task

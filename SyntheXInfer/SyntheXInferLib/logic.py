@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 
 from SyntheXHomeLib import image_nodes, parameter_node
-from SyntheXHomeLib.image_nodes import factsOf, framesOf, isSequence, knownIntensity, shotOf
+from SyntheXHomeLib.image_nodes import factsOf, framesOf, isSequence, knownIntensity
 from SyntheXHomeLib.subject_hierarchy import put_in_folder, remove_nodes
 from SyntheXInferLib.evaluation import Comparison, addCurve, compare, evaluationTable, removeCurve
 from SyntheXInferLib.export import MASK_FORMATS, exportResult
@@ -21,6 +21,7 @@ from SyntheXInferLib.options import InferOptions
 from SyntheXInferLib.report import ReportRun
 from SyntheXInferLib.result_nodes import FoundNodes, addFound
 from SyntheXInferLib.series import SeriesRun, addSeries, browse, markSeries, removeSeries
+from SyntheXInferLib.shots import shotOf
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.inference.image_facts import ImageFacts
 from SyntheXLib.inference.images import check_meaning

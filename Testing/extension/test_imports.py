@@ -55,6 +55,15 @@ def imported(path: Path, names: str) -> list[str]:
     return [match.group() for match in re.finditer(rf"^\s*(import|from) ({names})\b.*$", path.read_text(encoding="utf-8"), re.MULTILINE)]
 
 
+def test_no_package_imports_at_file_scope_what_stands_above_or_beside_it() -> None:
+    modules = "|".join(f"{module}Lib" for module in MODULES[1:])
+    below = {"SyntheXLib": f"SyntheXHomeLib|{modules}", "SyntheXHomeLib": modules}
+    beside = {f"{module}Lib": "|".join(f"{other}Lib" for other in MODULES[1:] if other != module) for module in MODULES[1:]}
+    for package, others in (below | beside).items():
+        for path in ROOT.glob(f"SyntheX*/{package}/**/*.py"):
+            assert not [line for line in imported(path, others) if not line[0].isspace()], path
+
+
 def reached(start: str) -> set[Path]:
     """Files of the modules' packages that one of them imports, by itself or through others, at file scope or later."""
     folders = {path.name: path for path in ROOT.glob("SyntheX*/SyntheX?*Lib")}
