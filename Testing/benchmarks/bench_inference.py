@@ -1,7 +1,7 @@
 """How long `synthex infer` takes: the first image of a new process, each further one, and where the time goes.
 
-The network is TransUNet of the full size with random weights at 384 px, the image a computed radiograph of 1760 x 1760 pixels with 12 bits
-that does not tell its polarity, so that the network looks at it both ways. Wall time depends on what else the machine does; CPU seconds
+The network is TransUNet of the full size with random weights at 384 px, the image a computed radiograph of 1760 x 1760 pixels with 12 bits,
+whose polarity is known from its kind, so that the network looks at it once. Wall time depends on what else the machine does; CPU seconds
 are those of one thread.
 
     python bench_inference.py [--image FILE] [--size small] [--rounds 5] [--threads 2]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 Color = tuple[int, int, int]
-Lines = list[NDArray[np.float64]]
+Line = NDArray[np.float64]
 
 HEAT: Color = (40, 255, 90)
 _TRUTH: Color = (255, 255, 255)
@@ -86,17 +86,18 @@ def compose(gray: NDArray[np.uint8], task: Task, layers: Layers, side: int = 640
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     base = Image.fromarray(gray).resize(size, Image.Resampling.BICUBIC).convert("RGB")
     picture = np.asarray(base, dtype=np.float32)
-    masks = () if layers.masks is None else layers.masks
-    soft = [_resized(mask.astype(np.float32), size) for mask in masks]
-    for mask, structure in zip(soft, task.structures, strict=False):
-        inside = mask > 0.5
-        picture[inside] = 0.7 * picture[inside] + 0.3 * np.array(structure.color, dtype=np.float32)
+    masks = [] if layers.masks is None else list(zip(layers.masks, (one.color for one in task.structures), strict=True))
+    soft = [(_resized(mask.astype(np.float32), size), color) for mask, color in masks]
+    for values, color in soft:
+        inside = values > 0.5
+        picture[inside] = 0.7 * picture[inside] + 0.3 * np.array(color, dtype=np.float32)
     if layers.heat is not None:
         strength = 0.85 * np.clip(_resized(layers.heat.astype(np.float32), size), 0, 1)[..., None]
         picture = picture * (1 - strength) + np.array(HEAT, dtype=np.float32) * strength
     canvas = Image.fromarray(np.clip(picture + 0.5, 0, 255).astype(np.uint8))
     # Of a reduced image the outlines are those of the reduced masks: no finer ones would be seen.
-    outlines = [_outlines(mask, 1 / scale) for mask in soft] if scale < 1 else [_outlines(mask) for mask in masks]
+    outlined, step = (soft, 1 / scale) if scale < 1 else (masks, 1.0)
+    outlines = [(line, color) for mask, color in outlined for line in _outlines(mask, step)]
     return np.asarray(_with_lines(canvas, task, layers, outlines, scale))
 
 
@@ -125,7 +126,7 @@ def _resized(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
     return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR))
 
 
-def _with_lines(canvas: "Image", task: Task, layers: Layers, outlines: Sequence[Lines], scale: float) -> "Image":
+def _with_lines(canvas: "Image", task: Task, layers: Layers, outlines: Sequence[tuple[Line, Color]], scale: float) -> "Image":
     """Draw outlines and landmarks on a layer of twice the size, so that they come out smooth, and lay it over the canvas."""
     from PIL import Image, ImageDraw
 
@@ -137,10 +138,8 @@ def _with_lines(canvas: "Image", task: Task, layers: Layers, outlines: Sequence[
     def place(points: NDArray[np.floating]) -> NDArray[np.float64]:
         return (np.asarray(points, dtype=np.float64) + 0.5) * zoom  # the pixel's centre is half a pixel from the edge
 
-    for lines, structure in zip(outlines, task.structures, strict=False):
-        for line in lines:
-            points = [tuple(p) for p in place(line)]
-            draw.line(points, fill=(*structure.color, 255), width=round(1.2 * unit), joint="curve")
+    for line, color in outlines:
+        draw.line([tuple(p) for p in place(line)], fill=(*color, 255), width=round(1.2 * unit), joint="curve")
     truth = None if layers.truth is None else place(layers.truth)
     found = None if layers.landmarks is None else place(layers.landmarks)
     if truth is not None and found is not None:
@@ -161,7 +160,7 @@ def _with_lines(canvas: "Image", task: Task, layers: Layers, outlines: Sequence[
     return Image.alpha_composite(canvas.convert("RGBA"), smooth).convert("RGB")
 
 
-def _outlines(mask: NDArray[Any], step: float = 1.0) -> Lines:
+def _outlines(mask: NDArray[Any], step: float) -> list[Line]:
     """Closed lines (n, 2) round a mask, rounded by less than a pixel so that the steps of the pixels do not show.
 
     `mask` is bool, or how much of each pixel is inside, 0..1; `step` is the side of its pixels in those of the image, in which the columns
