@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import vtk
 from SyntheXHomeLib.image_nodes import browserOf, isSequence
 from SyntheXLib.inference.outputs import write_json
 from SyntheXLib.registration.pose_file import write_pose
-from SyntheXLib.scene.given_views import GivenView
+from SyntheXLib.scene.given_views import view_of
 from SyntheXLib.scene.poses import CArmPose
 from SyntheXLib.scene.view_angles import pose_of_camera
 from SyntheXSimulateLib.match import Matched
@@ -129,13 +130,9 @@ def exportPoses(sequence: Any, folder: Path) -> list[Path]:
         name = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in record["name"])
         written.append(folder / f"{name}.json")
         write_pose(written[-1], record)
-    trusted = [_view(record).to_dict() for record in found if record["trusted"]]
+    # There is one specimen alone, whatever its name was.
+    trusted = [replace(view_of(record, record["name"]), specimen="").to_dict() for record in found if record["trusted"]]
     if trusted:
         written.append(folder / "views.json")
         write_json(written[-1], trusted)
     return written
-
-
-def _view(record: Mapping[str, Any]) -> GivenView:
-    bones = tuple((name, tuple(map(tuple, motion))) for name, motion in record["structures"].items())
-    return GivenView(tuple(map(tuple, record["world_to_camera"])), "", record["name"], bones)

@@ -12,7 +12,7 @@ from PIL import Image
 from test_folds import make_folds
 from toy_network import toy_task
 
-from SyntheXLib.benchmarks.benchmark import Benchmark, Fold, Line, benchmark_steps, run_benchmark, set_record
+from SyntheXLib.benchmarks.benchmark import Benchmark, Fold, Line, benchmark_steps, run_benchmark
 from SyntheXLib.benchmarks.controlled_study import ControlledSettings, controlled_study, specimens_of
 from SyntheXLib.benchmarks.line_results import line_results, write_reports
 from SyntheXLib.benchmarks.paper_numbers import paper_number, paper_numbers
@@ -21,6 +21,7 @@ from SyntheXLib.benchmarks.table import write_table
 from SyntheXLib.cli import main
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation.study import StudyRun, run_folder
+from SyntheXLib.evaluation.study_runs import record_of
 from SyntheXLib.tasks.task import load_task
 
 SIX = ("17-1882", "18-1109", "18-0725", "18-2799", "18-2800", "17-1905")
@@ -115,7 +116,7 @@ def test_an_import_that_was_not_recorded_is_made_again(tmp_path: Path, monkeypat
     study = controlled_study(SIX[:2], HIP, ControlledSettings(("real",), ("regular",), (180,)))
     for name in ("real_180_17-1882", "real_180_18-1109"):
         (tmp_path / "sets" / name).mkdir(parents=True)
-    set_record(tmp_path, "real_180_18-1109").write_text("[]", encoding="utf-8")
+    record_of(tmp_path / "sets" / "real_180_18-1109").write_text("[]", encoding="utf-8")
     run_benchmark(study, tmp_path, DATA, print)
     assert not (tmp_path / "sets" / "real_180_17-1882").exists() and (tmp_path / "sets" / "real_180_18-1109").exists()
     assert [command[0] for command in ran] == ["dataset", "dataset", "train", "infer", "train", "infer"]

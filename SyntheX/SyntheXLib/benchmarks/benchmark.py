@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.evaluation.study import Step, Study, StudyRun, StudySet, steps
-from SyntheXLib.evaluation.study_runs import run_steps
+from SyntheXLib.evaluation.study_runs import record_of, run_steps
 from SyntheXLib.tasks.task import Task
 
 
@@ -164,7 +164,9 @@ def run_benchmark(
     """
     found = benchmark_steps(benchmark, out, data, part, sets_alone, heatmaps)
     if part[1] > 1 and not sets_alone:
-        missing = [one.name for one in benchmark.sets if not set_record(out, one.name).exists() and _needs(found, out / "sets" / one.name)]
+        needed = {step.folder for step in found}
+        shared = {one.name: out / "sets" / one.name for one in benchmark.sets}
+        missing = [name for name, folder in shared.items() if folder in needed and not record_of(folder).exists()]
         if missing:
             raise SyntheXError(
                 f"The data sets that all parts share must be made first, by the same command with --sets in place of --part; "
@@ -172,15 +174,6 @@ def run_benchmark(
             )
     for step in found:
         # An import is whole or not there; one that was killed before it was recorded would not write over itself.
-        if step.command[:2] == ("dataset", "import") and not set_record(out, step.folder.name).exists():
+        if step.command[:2] == ("dataset", "import") and not record_of(step.folder).exists():
             shutil.rmtree(step.folder, ignore_errors=True)
     run_steps(found, tell, out, data)
-
-
-def set_record(out: Path, name: str) -> Path:
-    """The file that says that a set of the study is finished."""
-    return out / "sets" / f"{name}.command.json"
-
-
-def _needs(found: Sequence[Step], folder: Path) -> bool:
-    return any(step.folder == folder for step in found)

@@ -16,7 +16,7 @@ from SyntheXLib.evaluation.folds import FoldsDataset, FoldsPredictions, open_fol
 from SyntheXLib.evaluation.metrics import CONFIDENCE_THRESHOLD
 from SyntheXLib.evaluation.modes import MODES, Mode
 from SyntheXLib.evaluation.results import ImageResults, compare
-from SyntheXLib.evaluation.study import run_folder
+from SyntheXLib.evaluation.study import plain, run_folder
 from SyntheXLib.inference.outputs import write_json
 from SyntheXLib.inference.predictions import read_description
 from SyntheXLib.tasks.task import Task
@@ -119,7 +119,7 @@ def _line_result(benchmark: Benchmark, line: Line, out: Path, draws: int) -> Lin
     if not tested:
         return LineResult(line, 0, 0, {})
     identity = {"version": _VERSION, "draws": draws, "folds": _identity(benchmark, tested, out)}
-    path = out / "lines" / f"{''.join(c if c.isalnum() else '_' for c in line.title)}.json"
+    path = out / "lines" / f"{plain(line.title)}.json"
     kept = _kept(path, identity)
     if kept is None:
         predictions, dataset = _open(benchmark, tested, out)

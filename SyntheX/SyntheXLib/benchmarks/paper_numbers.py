@@ -62,7 +62,6 @@ def paper_numbers(benchmark: str) -> tuple[PaperNumber, ...]:
 def paper_number(benchmark: str, training: str, randomization: str, image_size: int) -> PaperNumber | None:
     """The number that a line of our table stands against; None where the text prints none."""
     for number in paper_numbers(benchmark):
-        levels = (number.randomization or randomization,)
-        if (number.training, number.image_size) == (training, image_size) and randomization in levels:
+        if (number.training, number.image_size) == (training, image_size) and number.randomization in ("", randomization):
             return number
     return None

@@ -142,6 +142,7 @@ def _deepfluoro(options: argparse.Namespace) -> int:
 def _sim_and_real(options: argparse.Namespace) -> int:
     from SyntheXLib.benchmarks.sim_and_real import SimAndRealSettings, sim_and_real
     from SyntheXLib.datasets.format import HEADER_FILE, read_header
+    from SyntheXLib.evaluation.study_runs import record_of
     from SyntheXLib.tasks.task import load_task
 
     task = load_task(options.task)
@@ -163,7 +164,7 @@ def _sim_and_real(options: argparse.Namespace) -> int:
         size = header.configuration["image_size"]
         if options.image_size not in (None, size):
             raise SyntheXError(f"{options.real} has images of {size} px, expected --image-size {size} or none, found {options.image_size}.")
-    elif not (options.out / "sets" / "imported.command.json").exists():
+    elif not record_of(options.out / "sets" / "imported").exists():
         _check_folder(options, task)
     cases = shlex.join([word for name in options.sample for word in ("--sample", name)])
     if options.cases is not None:

@@ -238,5 +238,9 @@ class _Sets:
 
 def run_folder(out: Path, run: StudyRun, seed: int) -> Path:
     """Where a run's files lie."""
-    plain = "".join(character if character.isalnum() else "_" for character in run.name)
-    return out / "runs" / plain / f"seed_{seed}"
+    return out / "runs" / plain(run.name) / f"seed_{seed}"
+
+
+def plain(title: str) -> str:
+    """A title as the name of a file or folder: letters and digits, and ``_`` for all else."""
+    return "".join(character if character.isalnum() else "_" for character in title)

@@ -77,12 +77,13 @@ def run_steps(found: Sequence[Step], tell: Callable[[str], None], base: Path, da
         process = subprocess.run([sys.executable, "-m", "SyntheXLib.cli", *step.command], check=False)
         if process.returncode != 0:
             raise SyntheXError(f"The study's step '{step.title}' failed: synthex {shlex.join(step.command)}")
-        with atomic_write(_record(step)) as temporary:
+        with atomic_write(record_of(step.folder)) as temporary:
             temporary.write_text(json.dumps(_portable(step, folders)), encoding="utf-8")
 
 
-def _record(step: Step) -> Path:
-    return step.folder.with_name(f"{step.folder.name}.{_RECORD}")
+def record_of(folder: Path) -> Path:
+    """The file that says that what a step writes into a folder is finished."""
+    return folder.with_name(f"{folder.name}.{_RECORD}")
 
 
 def _portable(step: Step, folders: Mapping[str, str]) -> list[str]:
@@ -94,7 +95,7 @@ def _portable(step: Step, folders: Mapping[str, str]) -> list[str]:
 
 
 def _finished(step: Step, folders: Mapping[str, str]) -> bool:
-    record = _record(step)
+    record = record_of(step.folder)
     if not record.exists():
         return False
     made = json.loads(record.read_text(encoding="utf-8"))
@@ -112,7 +113,7 @@ def results(study: Study, out: Path) -> list[StudyResult]:
     for run in study.runs:
         for seed in study.seeds:
             folder = run_folder(out, run, seed) / "report"
-            if folder.with_name(f"report.{_RECORD}").exists():
+            if record_of(folder).exists():
                 found.append(_result(run.name, seed, folder))
     return found
 

@@ -6,6 +6,7 @@ Neither need tell the principal point; it is then taken to be in the middle of t
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,7 @@ def read_intrinsics(path: Path, shape: tuple[int, int]) -> Camera:
             height, width = np.broadcast_to(np.array(values["pixel_spacing_mm"], float), 2)
             if not min(height, width) > 0:
                 raise ValueError(f"a pixel of {height:g} x {width:g} mm")
-            column, row = values.get("principal_point") or _middle(shape)
-            matrix = np.array([[distance / width, 0, column], [0, distance / height, row], [0, 0, 1.0]], float)
+            matrix = _matrix(distance, (height, width), values.get("principal_point") or _middle(shape))
         if not (np.isfinite(matrix).all() and min(distance, matrix[0, 0], matrix[1, 1]) > 0):
             raise ValueError("a length that is not above 0")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -77,8 +77,13 @@ def dicom_camera(path: Path, shape: tuple[int, int]) -> Camera:
             f"Image {path}: --dicom expects a DICOM file with Imager Pixel Spacing and Distance Source to Detector, found them not: "
             "give --intrinsics."
         ) from error
-    column, row = _middle(shape)
-    return Camera(np.eye(4), np.array([[distance / width, 0, column], [0, distance / height, row], [0, 0, 1.0]]), shape, distance)
+    return Camera(np.eye(4), _matrix(distance, (height, width), _middle(shape)), shape, distance)
+
+
+def _matrix(distance: float, spacing: tuple[float, float], principal_point: Sequence[float]) -> np.ndarray:
+    """(3, 3) intrinsics of a distance, the height and width of a pixel (mm), and a column and row."""
+    (height, width), (column, row) = spacing, principal_point
+    return np.array([[distance / width, 0, column], [0, distance / height, row], [0, 0, 1]], float)
 
 
 def _middle(shape: tuple[int, int]) -> tuple[float, float]:

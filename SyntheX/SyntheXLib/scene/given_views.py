@@ -85,10 +85,11 @@ def read_views(path: Path | str) -> tuple[GivenView, ...]:
     entries = content.get("views", [content]) if isinstance(content, Mapping) else content
     if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
         raise SyntheXError(f"{path}: expected a list of views, found {type(content).__name__}.")
-    return tuple(_view(entry, f"{path}, view {number}") for number, entry in enumerate(entries))
+    return tuple(view_of(entry, f"{path}, view {number}") for number, entry in enumerate(entries))
 
 
-def _view(entry: Any, where: str) -> GivenView:
+def view_of(entry: Any, where: str) -> GivenView:
+    """One view from plain values, see `read_views`; `where` is for the message of an error."""
     if not isinstance(entry, Mapping) or "world_to_camera" not in entry:
         raise SyntheXError(f"{where}: expected an object with 'world_to_camera', found none.")
     structures = entry.get("structures", {})
