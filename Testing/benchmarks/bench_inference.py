@@ -165,11 +165,11 @@ def main() -> None:
         wall, cpu = median(one[0] for one in first), median(one[1] for one in first)
         print(f"network {options.size}, {_SIDE} px, {options.threads} threads; medians")
         print(f"first image, whole process:        {wall:5.2f} s wall, {cpu:5.2f} s CPU")
-        for polarity, told in (("auto", "polarity not told (two passes)"), ("bone-bright", "polarity told (one pass)")):
+        for polarity, told in (("auto", "polarity as the file tells it"), ("bone-bright", "polarity given")):
             seconds = further_images(model, image, out, options.rounds, options.threads, polarity)
             print(f"each further image, {told + ':':<31} {seconds:5.2f} s wall")
         parts = cpu_parts(model, image, out, options.rounds)
-        print("CPU seconds of an image, one thread, polarity not told:")
+        print("CPU seconds of an image, one thread, polarity as the file tells it:")
         for name, seconds in parts.items():
             print(f"  {name:<30} {seconds:5.2f}")
         print(f"  {'an image, without what is once':<30} {sum(v for k, v in parts.items() if '(once)' not in k):5.2f}")
