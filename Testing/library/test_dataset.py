@@ -158,6 +158,19 @@ def test_a_claim_of_another_machine_is_respected_until_it_is_old(tmp_path: Path)
     assert claim.take()
 
 
+def test_a_claim_whose_owner_was_killed_before_it_wrote_its_name_is_soon_given_up(tmp_path: Path) -> None:
+    import os
+    import time
+
+    claim = ShardClaim(tmp_path, 0)
+    claim.path.parent.mkdir()
+    claim.path.touch()
+    assert not claim.take()  # perhaps it is just being written
+    os.utime(claim.path, (time.time() - 6,) * 2)
+    assert claim.take()
+    assert json.loads(claim.path.read_text(encoding="utf-8"))["pid"] == os.getpid()
+
+
 def test_a_task_without_landmarks_can_be_stored(tmp_path: Path) -> None:
     write_header(tmp_path, header(task=replace(HIP, landmarks=()), count=2))
     bare = {**sample(0), names.LANDMARK: np.zeros((0, 2), np.float32), names.LANDMARK_VISIBLE: np.zeros(0, bool)}

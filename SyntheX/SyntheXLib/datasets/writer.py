@@ -18,6 +18,8 @@ from SyntheXLib.process_tree import is_alive
 
 # A claim of another machine, or of a process that hangs, is given up when its owner has not touched it for so long.
 _STALE_S = 600.0
+# One that does not say whose it is: its owner writes that at once, unless it was killed before.
+_NAMELESS_STALE_S = 5.0
 
 
 class ShardClaim:
@@ -70,11 +72,14 @@ class ShardClaim:
 
     def _is_stale(self) -> bool:
         try:
-            if time.time() - self.path.stat().st_mtime > _STALE_S:
+            age = time.time() - self.path.stat().st_mtime
+            if age > _STALE_S:
                 return True
             owner = json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # just released, or just being written
+        except FileNotFoundError:  # just released
             return False
+        except ValueError:
+            return age > _NAMELESS_STALE_S
         return owner["host"] == socket.gethostname() and not is_alive(owner["pid"])
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from SyntheXLib.scene.c_arm import Camera
 from SyntheXLib.scene.scene import Scene
 from SyntheXLib.scene.specimen import Specimen
 from SyntheXLib.shared_arrays import ArrayFolder
+from SyntheXLib.threads import ThreadTeam
 
 # Side of the squares of pixels that a thread takes at a time, whole packets of each kernel: what they see of the CT stays in the cache,
 # and a cancel is noticed soon.
@@ -57,7 +57,7 @@ class CpuRenderer:
         self.cuts = tuple(float(cut) for cut in cuts)
         self.variant = variant or runnable_variants()[0]
         self.threads = threads or available_cores()
-        self._pool = ThreadPoolExecutor(self.threads)
+        self._team = ThreadTeam(self.threads)
         self._share = share
         self._specimen: Specimen | None = None
         self._volumes: dict[str, _KernelVolume] = {}
@@ -104,8 +104,7 @@ class CpuRenderer:
                 kernel(*addresses, height, width, row, min(row + _TILE, height), column, min(column + _TILE, width), *more)
 
         try:
-            for worker in [self._pool.submit(work, held) for _ in range(self.threads)]:
-                worker.result()
+            self._team.map(work, [held] * self.threads)
         finally:
             for _ in tiles:  # after an error there is nothing more to do
                 pass
@@ -119,7 +118,7 @@ class CpuRenderer:
         if self._specimen is not specimen:
             self._volumes, self._specimen = {}, specimen  # the memory of the one before first
         if variant not in self._volumes:
-            self._volumes[variant] = _KernelVolume(specimen, variant, self._pool, self._share)
+            self._volumes[variant] = _KernelVolume(specimen, variant, self._team, self._share)
         return self._volumes[variant]
 
 
@@ -144,7 +143,7 @@ class _IndexRays:
 class _KernelVolume:
     """Voxels as the kernel reads them; the copy for rays along the rows is made when such rays first occur."""
 
-    def __init__(self, specimen: Specimen, variant: str, pool: ThreadPoolExecutor, share: ArrayFolder | None) -> None:
+    def __init__(self, specimen: Specimen, variant: str, team: ThreadTeam, share: ArrayFolder | None) -> None:
         self.world_to_index = world_to_padded_index(specimen)
         self.label_dtype = specimen.labels.dtype
         self.label_bits = 8 * self.label_dtype.itemsize if specimen.labels.any() else 0
@@ -153,7 +152,7 @@ class _KernelVolume:
         shape = tuple(side + 2 for side in specimen.hu.shape)
         self._arrays: tuple[np.ndarray, ...]
         if self.variant == PATCH:
-            self._arrays = (shared(share, "words", shape, lambda: interleaved(specimen, pool.map)),)
+            self._arrays = (shared(share, "words", shape, lambda: interleaved(specimen, team.map)),)
         else:
             volume = lru_cache(1)(lambda: render_volume(specimen))
             self._arrays = (
@@ -234,7 +233,7 @@ def _groups(rays: _IndexRays, size: tuple[int, ...]) -> int:
     return MOST_GROUPS
 
 
-@lru_cache(maxsize=16)
+@cache
 def _compiled(variant: str, cuts: tuple[float, ...], label_bits: int, label_paths: int) -> Any:
     if variant == PATCH:
         return patch_kernel(cuts, label_bits > 0).compile(Target())

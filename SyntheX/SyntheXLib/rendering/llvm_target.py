@@ -1,4 +1,7 @@
-"""Machine code of a built function: which processor it is for, and what this one can run."""
+"""Machine code of a built function: which processor it is for, and what this one can run.
+
+llvmlite is called in threads apart: an interrupt while it frees what it holds would free it twice.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from SyntheXLib.rendering.llvm_builder import I1, I32, POINTER, Function
+from SyntheXLib.threads import apart
 
 
 class Target:
@@ -22,17 +26,17 @@ class Target:
     """
 
     def __init__(self, cpu: str | None = None, features: str | None = None) -> None:
-        import llvmlite.binding as llvm
+        name, described, _ = _this_machine()
+        self._cpu = cpu or name
+        self._features = described if features is None else features
 
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        self._cpu = cpu or llvm.get_host_cpu_name()
-        self._features = llvm.get_host_cpu_features().flatten() if features is None else features
-
+    @apart
     def compile(self, module: str, name: str, c_types: list[Any]) -> Callable[..., None]:
         """Compile a module and return its function `name`."""
         import llvmlite.binding as llvm
 
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
         parsed = llvm.parse_assembly(module)
         parsed.verify()
         machine = llvm.Target.from_default_triple().create_target_machine(cpu=self._cpu, features=self._features, opt=3)
@@ -45,20 +49,26 @@ class Target:
         return function
 
 
-def native_lanes() -> int:
-    """Vector length that suits this processor: 16 with AVX-512, 8 with AVX2, else 4."""
+@lru_cache(maxsize=1)
+@apart
+def _this_machine() -> tuple[str, str, dict[str, bool]]:
+    """LLVM's name of this processor, its feature string, and the features."""
     import llvmlite.binding as llvm
 
     features = llvm.get_host_cpu_features()
+    return llvm.get_host_cpu_name(), features.flatten(), dict(features)
+
+
+def native_lanes() -> int:
+    """Vector length that suits this processor: 16 with AVX-512, 8 with AVX2, else 4."""
+    features = _this_machine()[2]
     return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
 
 
 @lru_cache(maxsize=1)
 def has_wide_permutes() -> bool:
     """Whether `Function.lookup` runs on this processor: it has AVX-512 with the extensions of 2017, and LLVM knows the instructions."""
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
+    features = _this_machine()[2]
     if not all(features.get(name) for name in ("avx512f", "avx512bw", "avx512dq", "avx512vl")):
         return False
     trial = Function("trial", 16, {"pointer": POINTER})
