@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from SyntheXLib.inference.collimation import find_collimation
+from SyntheXLib.inference.collimation import corners_of, find_collimation
 from SyntheXLib.physics.collimator import Collimator
 
 SIDE, MM, SCATTER = 300, 1.0, 0.01
@@ -72,3 +72,13 @@ def test_an_open_image_has_no_collimation(seed: int):
 def test_images_without_room_or_contrast_have_none():
     assert find_collimation(np.zeros((8, 8))) is None
     assert find_collimation(np.full((64, 64), 3.0)) is None
+
+
+@pytest.mark.parametrize("tolerance", [0.05, 0.3, 1.5])
+def test_corners_are_those_of_scikit_image(tolerance: float):
+    from skimage.measure import approximate_polygon
+
+    angles = np.sort(np.random.default_rng(3).uniform(0, 2 * np.pi, 60))
+    line = np.column_stack([4 * np.cos(angles), 3 * np.sin(angles)])
+    for one in (line, np.concatenate([line, line[:1]])):  # open and closed
+        np.testing.assert_array_equal(corners_of(one, tolerance), approximate_polygon(one, tolerance))

@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,15 @@ def test_a_model_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         for ours, theirs in zip(network(image), loaded(image), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_loading_draws_no_random_weights_and_imports_no_compiler(tmp_path: Path) -> None:
+    # Both would be paid for with seconds of the first image.
+    script = (
+        "import sys, torch; from SyntheXLib.networks.model_file import load_model; state = torch.get_rng_state();"
+        "load_model(sys.argv[1]); assert torch.equal(state, torch.get_rng_state()); assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, str(saved(tmp_path))], check=True, timeout=120)
 
 
 def test_the_network_follows_the_task() -> None:

@@ -202,12 +202,12 @@ def _disc(field: NDArray[np.bool_]) -> Collimation | None:
 
 def _polygon(field: NDArray[np.bool_]) -> Collimation | None:
     """The convex hull of the field with as few corners as keep to it, and of that the edges that are not the border of the picture."""
-    from skimage.measure import approximate_polygon, find_contours
+    from skimage.measure import find_contours
     from skimage.morphology import convex_hull_image
 
     hull = convex_hull_image(field)
     line = max(find_contours(np.pad(hull.astype(np.float32), 1), 0.5), key=len)[:, ::-1] - 1
-    corners = approximate_polygon(line, 0.012 * max(field.shape))[:-1]
+    corners = corners_of(line, 0.012 * max(field.shape))[:-1]
     if not 3 <= len(corners) <= _MOST_BLADES:
         return None
     middle, limit = corners.mean(0), np.array(field.shape[::-1]) - 1.0
@@ -221,6 +221,20 @@ def _polygon(field: NDArray[np.bool_]) -> Collimation | None:
             normal = -normal
         blades.append((*normal, float(normal @ a)))
     return Collimation("polygon", None, np.array(blades)) if blades else None
+
+
+def corners_of(line: NDArray[np.floating], tolerance: float) -> NDArray[np.floating]:
+    """The points of a line (n, 2) that keep within `tolerance` of all others: the algorithm of Douglas and Peucker (1973).
+
+    scikit-image has it too, in a module whose imports take half a second of the first image.
+    """
+    start, along = line[0], line[-1] - line[0]
+    share = np.clip((line - start) @ along / max(along @ along, 1e-12), 0, 1)
+    distance = np.hypot(*(line - start - share[:, None] * along).T)
+    far = int(distance.argmax())
+    if distance[far] <= tolerance:
+        return line[[0, -1]]
+    return np.concatenate([corners_of(line[: far + 1], tolerance), corners_of(line[far:], tolerance)[1:]])
 
 
 def _enlarged(found: Collimation, shape: tuple[int, int], full: tuple[int, int]) -> Collimation:

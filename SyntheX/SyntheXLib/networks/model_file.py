@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from SyntheXLib.errors import SyntheXError
 from SyntheXLib.files import atomic_write
@@ -159,10 +160,24 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> tuple[Tr
         network = build_network(description)
         load_weights(network, content["weights"], path)
     else:
-        with torch.device("meta"):  # without drawing random weights first, which takes as long as all else
+        with _WithoutDrawing():
             network = build_network(description)
         load_weights(network, content["weights"], path, assign=True)
     return network.to(device).to(memory_format=torch.channels_last).eval(), description  # type: ignore[call-overload]
+
+
+class _WithoutDrawing(TorchFunctionMode):
+    """Leaves the memory of new weights as it is: they are loaded next, and drawing them first takes as long as all else.
+
+    The device meta would not even take the memory, but it imports torch's compiler, which takes seconds, to find that there is nothing to
+    compute.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None) -> Any:
+        named = named or {}
+        if getattr(function, "__module__", None) == "torch.nn.init" or getattr(function, "__name__", None) in ("normal_", "uniform_"):
+            return named.get("tensor", arguments[0] if arguments else None)
+        return function(*arguments, **named)
 
 
 def read_model_description(path: Path | str) -> ModelDescription:
