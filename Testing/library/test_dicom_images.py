@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, RLELossless
@@ -60,6 +61,24 @@ def test_monochrome1_is_inverted_on_its_bits_or_on_those_of_its_table(tmp_path: 
     np.testing.assert_array_equal(read_values(path)[0][0], [[255, 254], [235, 55]])
     signed = write_dicom(tmp_path / "c.dcm", VALUES, "MONOCHROME1", PixelRepresentation=1)
     np.testing.assert_array_equal(read_values(signed)[0][0], -1 - VALUES.astype(int))
+
+
+@pytest.mark.parametrize("syntax", ["RLELossless", "JPEG2000Lossless", "JPEGLossless"])
+def test_compressed_files_hold_the_same_values(tmp_path: Path, syntax: str):
+    values = np.random.default_rng(5).integers(0, 4096, (48, 40)).astype(np.uint16)
+    path = tmp_path / "a.dcm"
+    if syntax == "RLELossless":
+        dataset = pydicom.dcmread(write_dicom(path, values, Modality="DX"))
+        dataset.compress(RLELossless)
+        dataset.save_as(path)
+    else:  # pydicom does not write these, and reads them where a decoder is installed; SimpleITK does both
+        image = sitk.GetImageFromArray(values[None])
+        image.SetMetaData("0008|0060", "DX")
+        sitk.WriteImage(image, str(path), useCompression=True, compressor=syntax.removesuffix("Lossless"))
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.name.startswith(
+        {"RLELossless": "RLE Lossless", "JPEG2000Lossless": "JPEG 2000", "JPEGLossless": "JPEG Lossless"}[syntax]
+    )
+    np.testing.assert_array_equal(read_values(path)[0][0], values)
 
 
 def test_an_enhanced_run_tells_its_spacing_in_functional_groups(tmp_path: Path):

@@ -3,7 +3,7 @@
 Modality LUT and VOI LUT follow DICOM PS3.3, C.11.1 and C.11.2, through `pydicom.pixels`. The modality LUT of XA and RF images is left out:
 there it is for subtraction and densitometry, not part of what is seen. Of the VOI transformations, tables and sigmoids are applied,
 unless the numbers are the linear detector signal, which a table made for the eye would bend; a plain window is not, as it does nothing
-but cut.
+but cut. Presentation LUT Shape is not asked: it says again what the photometric interpretation says (C.8.11.3).
 """
 
 from __future__ import annotations
