@@ -143,6 +143,18 @@ def test_losses_against_values_computed_by_hand() -> None:
         generator_loss("hinge", fake)
 
 
+@pytest.mark.parametrize(("batch", "advice"), [(4, "--batch 2"), (1, "a smaller --crop or --width")])
+def test_too_little_memory_names_what_to_try(
+    bright: Path, dark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, advice: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ResNetGenerator, "forward", fail)
+    with pytest.raises(SyntheXError, match=rf"does not hold a batch of {batch} images of \d+ x \d+ px: try {advice}\.$"):
+        train_cyclegan(settings(bright, dark, tmp_path / "run", batch=batch))
+
+
 @pytest.mark.parametrize("kind", ["log", "least-squares"])
 def test_a_generator_is_drawn_to_what_the_discriminator_takes_for_real(kind: str) -> None:
     fake = torch.tensor([-1.0, 0.2], requires_grad=True)

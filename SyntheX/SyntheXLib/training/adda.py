@@ -118,6 +118,7 @@ class AddaRun(AdversarialRun):
 
     config: AddaConfig
     file_name = "model.pt"
+    smaller = "a model of a smaller size, or smaller images"
     columns = ("loss", "segmentation_loss", "landmark_loss", "adversarial_loss", "reconstruction_loss", "discriminator_loss")
 
     def build(self) -> None:

@@ -22,6 +22,7 @@ from SyntheXLib.randomization.batch import XrayBatch
 from SyntheXLib.training.checkpoints import check_same, read_last_checkpoint, write_checkpoint
 from SyntheXLib.training.data import derived_seed
 from SyntheXLib.training.domains import open_domains
+from SyntheXLib.training.memory import memory_errors
 from SyntheXLib.training.provenance import describe_sources
 from SyntheXLib.training.report import ProgressCallback, Reporter
 from SyntheXLib.training.run_folder import STOP, forget_run, stop_asked
@@ -132,6 +133,7 @@ class AdversarialRun(ABC):
 
     file_name: str
     columns: tuple[str, ...]
+    smaller: str  # options to try where the device's memory does not hold one image
 
     def __init__(self, config: AdversarialConfig, progress: ProgressCallback | None = None) -> None:
         self.config = config
@@ -187,7 +189,7 @@ class AdversarialRun(ABC):
         Raises
         ------
         SyntheXError
-            When the folder holds a run of other settings, the disk is full, or the loss is not finite.
+            When the folder holds a run of other settings, the disk is full, the device's memory too small, or the loss not finite.
         """
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -212,7 +214,8 @@ class AdversarialRun(ABC):
             else:
                 with atomic_write(self.folder / "config.json") as temporary:
                     temporary.write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
-                done = self._learn()
+                with memory_errors(self.device, self.config.batch, self.source.tensors.shape, self.smaller):
+                    done = self._learn()
             if done and not (checkpoint is not None and result.is_file() and len(checkpoint["rows"]) == self.config.epochs):
                 self.write(result)
             if done:

@@ -112,6 +112,7 @@ class CycleGanRun(AdversarialRun):
 
     config: CycleGanConfig
     file_name = "translator.pt"
+    smaller = "a smaller --crop or --width"
     columns = ("loss", "adversarial_loss", "cycle_loss", "discriminator_loss")
 
     def build(self) -> None:

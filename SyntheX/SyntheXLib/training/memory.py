@@ -8,12 +8,22 @@ from contextlib import contextmanager
 import torch
 
 from SyntheXLib.errors import SyntheXError
-from SyntheXLib.training.config import TrainingConfig
 
 
 @contextmanager
-def memory_errors(config: TrainingConfig, shape: tuple[int, int], device: torch.device) -> Iterator[None]:
+def memory_errors(
+    device: torch.device, batch: int, shape: tuple[int, int], smaller: str, accumulation: int | None = None
+) -> Iterator[None]:
     """Turn the end of the device's memory into a sentence that names the batch size to try.
+
+    Parameters
+    ----------
+    device, batch, shape
+        Where what does not fit: images in a batch, and their height and width.
+    smaller
+        What to try where a batch is one image.
+    accumulation
+        Batches whose gradients make a step now, where the option ``--accumulation`` can make up for a smaller batch.
 
     Raises
     ------
@@ -26,9 +36,9 @@ def memory_errors(config: TrainingConfig, shape: tuple[int, int], device: torch.
         # torch knows its own kind for accelerators alone.
         if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-        what = f"The memory of {device} does not hold a batch of {config.batch} images of {shape[0]} x {shape[1]} px (size {config.size})"
-        half = max(config.batch // 2, 1)
-        if config.batch == 1:
-            raise SyntheXError(f"{what}: try --precision bfloat16, a smaller --image-size or a smaller --size.") from error
-        steps = config.accumulation * -(-config.batch // half)
-        raise SyntheXError(f"{what}: try --batch {half}, with --accumulation {steps} for steps of as many images.") from error
+        half = max(batch // 2, 1)
+        advice = smaller if batch == 1 else f"--batch {half}"
+        if batch > 1 and accumulation is not None:
+            advice += f", with --accumulation {accumulation * -(-batch // half)} for steps of as many images"
+        images = f"{batch} images of {shape[0]} x {shape[1]} px"
+        raise SyntheXError(f"The memory of {device} does not hold a batch of {images}: try {advice}.") from error

@@ -126,7 +126,8 @@ class TrainingRun:
             with atomic_write(self.folder / "config.json") as temporary:
                 temporary.write_text(json.dumps(self.config.to_dict(), indent=2) + "\n", encoding="utf-8")
         self.chosen.hold_in_memory()
-        with memory_errors(self.config, self.data.shape, self.device):
+        smaller = f"--precision bfloat16, a smaller --image-size, or a smaller --size than {self.config.size}"
+        with memory_errors(self.device, self.config.batch, self.data.shape, smaller, self.config.accumulation):
             self._train()
         if not self.stopped:
             self._write_model()
