@@ -71,9 +71,25 @@ def train(dataset: str, run: str) -> None:
     widget.cleanup()
 
 
+def infer(run: str) -> None:
+    """What the training's model finds in the X-ray of `simulate`, beside the truth."""
+    widget, panel = opened("SyntheXInfer")
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    image = next(node for node in volumes if node.GetAttribute("SyntheX.Intensity"))
+    widget.ui.imageSelector.setCurrentNode(image)
+    widget.ui.modelPath.currentPath = str(Path(run) / "best.pt")
+    widget.ui.predictButton.click()
+    widget.ui.referencePointsSelector.setCurrentNode(slicer.util.getNode("Projected landmarks"))
+    widget.ui.evaluateButton.click()
+    work(300)
+    picture(panel, "SyntheXInfer")
+    widget.cleanup()
+
+
 if __name__ == "__main__":
     for name in NAMES:
         application.register_module(ROOT / name / f"{name}.py")
     home()
     simulate()
     train(*sys.argv[1:3])
+    infer(sys.argv[2])

@@ -112,4 +112,5 @@ def comparisonText(comparison: Comparison, threshold: float) -> str:
         parts.append(text.format(threshold=threshold, share=100 * point.share, error=point.error_mm, unit=unit))
     elif comparison.landmarks:
         parts.append(_("no landmark is above {threshold:g}").format(threshold=threshold))
-    return "; ".join(parts) + "." if parts else ""
+    sentence = "; ".join(parts) + "." if parts else ""
+    return sentence[:1].upper() + sentence[1:]
