@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -186,3 +187,13 @@ def test_the_checksum_is_that_of_the_content(folder: Path, tmp_path_factory: pyt
     assert XrayDataset(twin).checksum() == XrayDataset(folder).checksum()
     write_shard(twin, 1, 3, [sample(i) for i in range(4, 6)], 99.0)
     assert XrayDataset(twin).checksum() != XrayDataset(folder).checksum()
+
+
+def test_the_checksum_outlives_new_settings_of_tasks(folder: Path) -> None:
+    old = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    del old["task"]["variation"]  # as a version wrote it that did not know them yet
+    (folder / "dataset.json").write_text(json.dumps(old), encoding="utf-8")
+    content = {key: value for key, value in old.items() if key != "versions"}
+    shards = [check_shard(folder, shard)["sha256"] for shard in range(2)]
+    expected = hashlib.sha256(json.dumps([content, shards], sort_keys=True).encode()).hexdigest()
+    assert XrayDataset(folder).checksum() == expected
