@@ -73,9 +73,11 @@ def train(dataset: str, run: str) -> None:
 
 def infer(run: str) -> None:
     """What the training's model finds in the X-ray of `simulate`, beside the truth."""
+    from SyntheXHomeLib.nodes import INTENSITY_ATTRIBUTE
+
     widget, panel = opened("SyntheXInfer")
     volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-    image = next(node for node in volumes if node.GetAttribute("SyntheX.Intensity"))
+    image = next(node for node in volumes if node.GetAttribute(INTENSITY_ATTRIBUTE))
     widget.ui.imageSelector.setCurrentNode(image)
     widget.ui.modelPath.currentPath = str(Path(run) / "best.pt")
     widget.ui.predictButton.click()

@@ -49,11 +49,9 @@ class ThreadTeam:
         def task(number: int, item: Item) -> Callable[[], None]:
             def run() -> None:
                 try:
-                    outcome = number, function(item), None
+                    done.put((number, function(item), None))
                 except BaseException as error:  # it is raised in the thread that asked
                     done.put((number, None, error))
-                else:
-                    done.put(outcome)
 
             return run
 

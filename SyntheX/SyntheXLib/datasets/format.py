@@ -119,18 +119,27 @@ def read_header(folder: Path | str) -> DatasetHeader:
     SyntheXError
         When it is missing, no JSON, or of another schema.
     """
-    path = Path(folder) / HEADER_FILE
+    return _header_of(Path(folder) / HEADER_FILE, _read_values(Path(folder)))
+
+
+def _read_values(folder: Path) -> dict[str, Any]:
+    """What ``dataset.json`` holds, as it is written."""
+    path = folder / HEADER_FILE
     if not path.is_file():
         raise SyntheXError(f"{folder} is not a data set: expected {HEADER_FILE} in it.")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise SyntheXError(f"{path} is not valid JSON ({error}).") from error
     if values.get("schema") != SCHEMA:
         raise SyntheXError(f"{path}: expected data set schema {SCHEMA}, found {values.get('schema')}.")
+    return values
+
+
+def _header_of(path: Path, values: dict[str, Any]) -> DatasetHeader:
     try:
-        values["task"] = Task.from_dict(values["task"], str(path))
-        return DatasetHeader(**{**values, "specimens": tuple(values["specimens"])})
+        task = Task.from_dict(values["task"], str(path))
+        return DatasetHeader(**{**values, "task": task, "specimens": tuple(values["specimens"])})
     except (KeyError, TypeError) as error:
         raise SyntheXError(f"{path}: expected the keys of a data set header, found a problem with {error}.") from error
 
@@ -144,9 +153,8 @@ def content_checksum(folder: Path | str) -> str:
         When the data set is not whole.
     """
     folder = Path(folder)
-    header = read_header(folder)
-    # As it is written: what a later version would write of the same data set may hold more.
-    content = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
+    content = _read_values(folder)  # as it is written: what a later version would write of the same data set may hold more
+    header = _header_of(folder / HEADER_FILE, content)
     content.pop("versions")
     shards = [check_shard(folder, shard)["sha256"] for shard in range(header.shard_count)]
     return hashlib.sha256(json.dumps([content, shards], sort_keys=True).encode()).hexdigest()
